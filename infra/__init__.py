@@ -1,0 +1,1 @@
+"""The stacks, in CDK. Everything that runs in the cloud or on localcloud comes from here."""

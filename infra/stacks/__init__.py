@@ -1,0 +1,1 @@
+"""Five stacks: data, image, training, serving, and watch over them all."""

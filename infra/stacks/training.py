@@ -1,0 +1,215 @@
+"""training: from an object in landing to an approved package."""
+
+from typing import cast
+
+from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_s3_assets as assets
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from infra.constructs.alarm import alarm
+from infra.constructs.function import Function
+from infra.constructs.job_role import JobRole
+from infra.constructs.layers import Layers
+from infra.constructs.machine import Machine, executions_of
+from infra.constructs.queue import Queue
+from infra.constructs.retention import removal
+from infra.models import Model
+from infra.settings import Stage
+from infra.stacks.data import DataStack
+from infra.stacks.image import ImageStack
+from tidemill import environment as env
+from tidemill import keys
+
+
+class TrainingStack(Stack):
+    """The training machine, what starts it, and what it calls."""
+
+    def __init__(self, scope: Construct, name: str, *, stage: Stage, models: tuple[Model, ...], data: DataStack, image: ImageStack) -> None:
+        super().__init__(scope, name, description=f"Tidemill {stage.name}: intake to registry")
+        self._stage, self._data, self._image = stage, data, image
+        self._layers = Layers(self, stage=stage)
+        self._folders = [self._model(model) for model in models]
+        self.intake_queue = Queue(self, "Intake", visibility=Duration.minutes(3), topic=data.topic)
+        self.tick_queue = Queue(self, "Tick", visibility=Duration.minutes(3), topic=data.topic)
+        self._common = {"STAGE": stage.name, "LEDGER_TABLE": data.ledger.table_name}
+        steps = self._steps()
+        self.machine = self._machine(steps)
+        self._intake()
+        self._start()
+        CfnOutput(self, "TrainingMachine", value=self.machine.machine.state_machine_arn)
+        CfnOutput(self, "TickQueue", value=self.tick_queue.queue.queue_url)
+
+    def _model(self, model: Model) -> assets.Asset:
+        """The model's folder as an asset, the parameter that says where it lies, and its package group."""
+        spec, stage = model.spec, self._stage
+        scope = Construct(self, f"Model{model.construct_id}")
+        folder = assets.Asset(scope, "Folder", path=str(model.folder), exclude=["__pycache__", "*.pyc"])
+        quiet_s = spec.data.quiet_s if stage.quiet_s is None else min(stage.quiet_s, spec.data.quiet_s)
+        entry = {"uri": folder.s3_object_url, "sha256": folder.asset_hash, "quiet_s": quiet_s, "max_wait_s": spec.data.max_wait_s}
+        ssm.StringParameter(
+            scope, "Entry", parameter_name=keys.parameter_name(stage.name, spec.name), string_value=Stack.of(self).to_json_string(entry)
+        )
+        group = sagemaker.CfnModelPackageGroup(
+            scope,
+            "Packages",
+            model_package_group_name=keys.package_group(stage.name, spec.name),
+            model_package_group_description=spec.question or spec.name,
+        )
+        group.apply_removal_policy(removal(stage))
+        return folder
+
+    def _function(
+        self, step: str, settings: type[env.Settings], environment: dict[str, str], *, frames: bool = False, memory_mb: int = 256, timeout_s: int = 30
+    ) -> Function:
+        layers: list[lambda_.ILayerVersion] = self._layers.frames if frames else self._layers.light
+        return Function(
+            self,
+            step,
+            stage=self._stage,
+            layers=layers,
+            settings=settings,
+            environment=environment,
+            memory_mb=memory_mb,
+            timeout=Duration.seconds(timeout_s),
+        )
+
+    def _ledger(self, function: Function) -> None:
+        """Records are read and conditionally written, never deleted."""
+        function.allow("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:ConditionCheckItem", on=[self._data.ledger.table_arn])
+
+    def _models_of(self, function: Function) -> None:
+        path = f"arn:{Aws.PARTITION}:ssm:{Aws.REGION}:{Aws.ACCOUNT_ID}:parameter{keys.parameter_name(self._stage.name, '*')}"
+        function.allow("ssm:GetParameter", on=[path])
+
+    def _lake(self, function: Function, *, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> None:
+        bucket = self._data.lake
+        if read:
+            function.allow("s3:GetObject", on=[bucket.arn_for_objects(pattern) for pattern in read])
+        if write:
+            function.allow("s3:PutObject", on=[bucket.arn_for_objects(pattern) for pattern in write])
+
+    def _steps(self) -> dict[str, Function]:
+        """The functions the machine calls; each with its grants right under it."""
+        lake = {"LAKE_BUCKET": self._data.lake.bucket_name}
+        ledger = {"LEDGER_TABLE": self._data.ledger.table_name}
+        claim = self._function("claim", env.ClaimSettings, self._common | lake)
+        self._ledger(claim)
+        self._models_of(claim)
+        self._lake(claim, write=("*/code/*", "*/runs/*"))
+        for folder in self._folders:
+            claim.allow("s3:GetObject", on=[folder.bucket.arn_for_objects(folder.s3_object_key)])
+        prepare = self._function(
+            "prepare",
+            env.PrepareSettings,
+            ledger | lake | {"LANDING_BUCKET": self._data.landing.bucket_name},
+            frames=True,
+            memory_mb=3008,
+            timeout_s=900,
+        )
+        self._ledger(prepare)
+        self._lake(prepare, read=("*/code/*", "*/runs/*", "*/parts/*"), write=("*/parts/*",))
+        # ListBucket makes a missing object answer 404, not 403: the reason an upload is refused for must be the true one.
+        prepare.allow("s3:ListBucket", on=[self._data.lake.bucket_arn, self._data.landing.bucket_arn])
+        prepare.allow("s3:GetObject", "s3:GetObjectVersion", on=[self._data.landing.arn_for_objects("*")])
+        assemble = self._function("assemble", env.AssembleSettings, ledger | lake)
+        self._ledger(assemble)
+        self._lake(assemble, read=("*/code/*", "*/parts/*/part.json"), write=("*/datasets/*",))
+        gate = self._function("gate", env.GateSettings, ledger | lake)
+        self._ledger(gate)
+        self._lake(gate, read=("*/code/*", "*/runs/*/evaluate/*"))
+        register = self._function("register", env.RegisterSettings, self._common | lake)
+        self._ledger(register)
+        self._lake(register, read=("*/code/*", "*/runs/*/evaluate/*"))
+        register.allow("sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
+        finish = self._function("finish", env.FinishSettings, ledger | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
+        self._ledger(finish)
+        self.tick_queue.queue.grant_send_messages(finish.role)
+        return {"Claim": claim, "Prepare": prepare, "Assemble": assemble, "Gate": gate, "Register": register, "Finish": finish}
+
+    def _sagemaker(self, *kinds: str) -> list[str]:
+        """ARNs of this stage's own SageMaker resources."""
+        return [f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{kind}/{self._stage.name}-*" for kind in kinds]
+
+    def _machine(self, steps: dict[str, Function]) -> Machine:
+        repository, lake = self._image.repository, self._data.lake
+        train = JobRole(self, "TrainRole", source="training-job/*", repository=repository)
+        train.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/code/*", "*/datasets/*", "*/parts/*")])
+        train.allow("s3:PutObject", on=[lake.arn_for_objects("*/runs/*/train/*")])
+        train.allow("s3:ListBucket", on=[lake.bucket_arn])
+        evaluate = JobRole(self, "EvaluateRole", source="processing-job/*", repository=repository)
+        evaluate.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/datasets/*", "*/parts/*", "*/runs/*/train/*")])
+        evaluate.allow("s3:PutObject", on=[lake.arn_for_objects("*/runs/*/evaluate/*")])
+        evaluate.allow("s3:ListBucket", on=[lake.bucket_arn])
+        machine = Machine(
+            self, "training", stage=self._stage, functions={f"{name}Function": function for name, function in steps.items()},
+            texts={
+                "Stage": self._stage.name, "TrainRole": train.role.role_arn, "EvaluateRole": evaluate.role.role_arn, "ImageTag": self._image.tag,
+                "ImageRepository": repository.repository_name, "ImageRepositoryUri": repository.repository_uri,
+            },
+            numbers={"ImageWaitSeconds": self._stage.image_wait_s}, topic=self._data.topic,
+        )  # fmt: skip
+        machine.allow("ecr:DescribeImages", on=[repository.repository_arn])
+        machine.allow(
+            "sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:CreateProcessingJob",
+            "sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob", "sagemaker:AddTags",
+            on=self._sagemaker("training-job", "processing-job"),
+        )  # fmt: skip
+        passed: dict[str, object] = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+        machine.allow("iam:PassRole", on=[train.role.role_arn, evaluate.role.role_arn], conditions=passed)
+        rules = [f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")]
+        machine.allow(
+            "events:PutTargets", "events:PutRule", "events:DescribeRule",
+            on=[f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{rule}" for rule in rules],
+        )  # fmt: skip
+        return machine
+
+    def _intake(self) -> None:
+        """S3 → rule → queue → intake."""
+        rule = events.Rule(
+            self,
+            "ObjectCreated",
+            description="Objects that arrive in the landing bucket",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"], detail_type=["Object Created"], detail={"bucket": {"name": [self._data.landing.bucket_name]}}
+            ),
+        )
+        target = targets.SqsQueue(cast("sqs.IQueue", self.intake_queue.queue), dead_letter_queue=cast("sqs.IQueue", self.intake_queue.dead))
+        rule.add_target(cast("events.IRuleTarget", target))
+        intake = self._function("intake", env.IntakeSettings, self._common | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
+        self._ledger(intake)
+        self._models_of(intake)
+        self.tick_queue.queue.grant_send_messages(intake.role)
+        self._feed(intake, self.intake_queue)
+        for step in ("intake", "prepare"):
+            metric = self._refused(step)
+            alarm(
+                self, f"Refused{step.title()}", metric=metric, threshold=0, topic=self._data.topic,
+                description="an upload was refused; the ledger has the reason",
+            )  # fmt: skip
+
+    def _refused(self, step: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="Tidemill", metric_name="UploadsRefused", dimensions_map={"service": step}, statistic="Sum", period=Duration.minutes(5)
+        )
+
+    def _start(self) -> None:
+        """Delay queue → start → machine."""
+        arn = self.machine.machine.state_machine_arn
+        start = self._function("start", env.StartSettings, self._common | {"TRAINING_MACHINE_ARN": arn})
+        self._ledger(start)
+        self._models_of(start)
+        start.allow("states:StartExecution", on=[arn])
+        start.allow("states:DescribeExecution", on=[executions_of(self.machine)])
+        self._feed(start, self.tick_queue)
+
+    def _feed(self, function: Function, queue: Queue) -> None:
+        source = sources.SqsEventSource(cast("sqs.IQueue", queue.queue), batch_size=10, report_batch_item_failures=True)
+        function.function.add_event_source(cast("lambda_.IEventSource", source))

@@ -1,0 +1,261 @@
+"""The engine: make a stack's resources what a template says, or put everything back."""
+
+import logging
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from localcloud.clients import Clients
+from localcloud.cloudformation.custom import custom_type
+from localcloud.cloudformation.intrinsics import Resolver
+from localcloud.cloudformation.stack import Resource, Stack
+from localcloud.cloudformation.template import RESOURCE_KEYS, creation_order
+from localcloud.cloudformation.types import KNOWN
+from localcloud.cloudformation.types.base import Context, Made, ResourceType
+from localcloud.errors import ServiceError
+
+log = logging.getLogger("localcloud")
+
+
+class ResourceFailed(Exception):
+    """A resource could not be made, changed or deleted."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a stack is to become."""
+
+    text: str
+    template: dict[str, Any]
+    parameters: dict[str, str]
+
+
+def resource_type(name: str) -> ResourceType | None:
+    if name.startswith("Custom::") or name == "AWS::CloudFormation::CustomResource":
+        return custom_type(name)
+    return KNOWN.get(name)
+
+
+def check_known(template: Mapping[str, Any]) -> None:
+    """Refuse a template that names a type, property or attribute localcloud does not know, all faults in one message."""
+    faults = []
+    for logical_id, resource in template["Resources"].items():
+        path = f"Resources.{logical_id}"
+        faults += [f"{path}.{key}: unknown" for key in resource if key not in RESOURCE_KEYS]
+        kind = resource_type(resource.get("Type", ""))
+        if kind is None:
+            faults.append(f"{path}: resource type {resource.get('Type')} is not known to localcloud")
+        else:
+            unknown = kind.unknown_properties(resource.get("Properties", {}))
+            faults += [f"{path}.{place}: property not known to localcloud for {resource['Type']}" for place in unknown]
+    if faults:
+        raise ServiceError("ValidationError", "; ".join(faults))
+
+
+class Engine:
+    """Applies targets to stacks, one resource after the other in dependency order."""
+
+    def __init__(self, clients: Clients, exports: Callable[[str], Any]) -> None:
+        self._clients = clients
+        self._exports = exports
+
+    def apply(self, stack: Stack, target: Target, creating: bool) -> None:
+        """Create or update; on a failure roll back. The stack's status and events tell the outcome."""
+        kind = "CREATE" if creating else "UPDATE"
+        before = (stack.template_text, stack.template, stack.parameters)
+        stack.set_status(f"{kind}_IN_PROGRESS", "User Initiated")
+        step = _Step(self, stack, target)
+        try:
+            step.forward()
+            stack.outputs = step.outputs()
+            stack.template_text, stack.template, stack.parameters = target.text, target.template, target.parameters
+            stack.updated = None if creating else datetime.now(UTC)
+            if not creating:
+                stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+            step.clean_up()
+            stack.set_status(f"{kind}_COMPLETE")
+        except Exception as error:
+            if not isinstance(error, ResourceFailed | ServiceError):
+                log.exception("stack %s", stack.name)
+            self._roll_back(stack, step, creating, str(error))
+            if not creating:
+                stack.template_text, stack.template, stack.parameters = before
+
+    def delete(self, stack: Stack) -> None:
+        """Delete every resource, last made first. A resource that will not go leaves the stack DELETE_FAILED."""
+        stack.set_status("DELETE_IN_PROGRESS", "User Initiated")
+        try:
+            for resource in reversed(list(stack.resources.values())):
+                self.remove(stack, resource)
+        except ResourceFailed as error:
+            stack.set_status("DELETE_FAILED", str(error))
+            return
+        stack.set_status("DELETE_COMPLETE")
+
+    def remove(self, stack: Stack, resource: Resource) -> None:
+        """Delete one resource of a stack, unless its policy is to keep it."""
+        name, physical = resource.logical_id, resource.made.physical_id
+        if resource.deletion_policy.startswith("Retain"):
+            stack.event(name, resource.type, physical, "DELETE_SKIPPED")
+        else:
+            self.destroy(stack, resource)
+        stack.resources.pop(name, None)
+
+    def destroy(self, stack: Stack, resource: Resource) -> None:
+        name, physical = resource.logical_id, resource.made.physical_id
+        stack.event(name, resource.type, physical, "DELETE_IN_PROGRESS")
+        try:
+            self.known(resource.type).delete(self.context(stack, name), physical, resource.properties)
+        except Exception as error:
+            stack.event(name, resource.type, physical, "DELETE_FAILED", str(error))
+            raise ResourceFailed(f"The following resource(s) failed to delete: [{name}]: {error}") from error
+        stack.event(name, resource.type, physical, "DELETE_COMPLETE")
+
+    def context(self, stack: Stack, logical_id: str) -> Context:
+        return Context(self._clients, stack.name, stack.id, logical_id)
+
+    def known(self, name: str) -> ResourceType:
+        found = resource_type(name)
+        if found is None:
+            raise ResourceFailed(f"resource type {name} is not known to localcloud")
+        return found
+
+    def resolver(self, stack: Stack, target: Target) -> Resolver:
+        def physical(name: str) -> Any:
+            if name not in stack.resources:
+                raise ServiceError("ValidationError", f"Template error: unresolved reference {name}")
+            return stack.resources[name].made.physical_id
+
+        def attribute(name: str, attr: str) -> Any:
+            if name not in stack.resources:
+                raise ServiceError("ValidationError", f"Template error: unresolved reference {name}.{attr}")
+            attributes = stack.resources[name].made.attributes
+            if attr not in attributes:
+                raise ServiceError("ValidationError", f"Template error: {name} ({stack.resources[name].type}) has no attribute {attr} in localcloud")
+            return attributes[attr]
+
+        parameters = {name: self._parameter(name, spec, target.parameters) for name, spec in target.template.get("Parameters", {}).items()}
+        pseudo = {"AWS::StackName": stack.name, "AWS::StackId": stack.id, "AWS::NotificationARNs": []}
+        return Resolver(target.template, parameters, pseudo, physical, attribute, self._exports)
+
+    def _parameter(self, name: str, spec: dict[str, Any], given: dict[str, str]) -> Any:
+        value = given.get(name, spec.get("Default"))
+        if value is None:
+            raise ServiceError("ValidationError", f"Parameters: [{name}] must have values")
+        if spec["Type"].startswith("AWS::SSM::Parameter::Value"):
+            return self._clients("ssm").get_parameter(Name=value)["Parameter"]["Value"]
+        if spec["Type"] in ("CommaDelimitedList",) or spec["Type"].startswith("List<"):
+            return [item.strip() for item in str(value).split(",")] if value else []
+        return str(value)
+
+    def _roll_back(self, stack: Stack, step: "_Step", creating: bool, reason: str) -> None:
+        status = "ROLLBACK" if creating else "UPDATE_ROLLBACK"
+        stack.set_status(f"{status}_IN_PROGRESS", reason)
+        try:
+            step.backward()
+        except Exception as error:
+            log.exception("rollback of %s", stack.name)
+            stack.set_status(f"{status}_FAILED", str(error))
+            return
+        stack.set_status(f"{status}_COMPLETE", reason)
+
+
+class _Step:
+    """One run of the engine over a stack, with what is needed to take it back."""
+
+    def __init__(self, engine: Engine, stack: Stack, target: Target) -> None:
+        self._engine = engine
+        self._stack = stack
+        self._target = target
+        self._resolver = engine.resolver(stack, target)
+        self._before: dict[str, Resource] = dict(stack.resources)
+        self._touched: list[str] = []
+        self._replaced: list[Resource] = []
+
+    def forward(self) -> None:
+        """Make and change resources in the order of their references."""
+        wanted = {
+            name: resource for name, resource in self._target.template["Resources"].items()
+            if "Condition" not in resource or self._resolver.condition(resource["Condition"])
+        }  # fmt: skip
+        for name in creation_order(wanted):
+            self._bring(name, wanted[name])
+        self._gone = [name for name in self._before if name not in wanted]
+
+    def clean_up(self) -> None:
+        """Delete what the template no longer has, and the old half of every replacement; last made first."""
+        for resource in reversed(self._replaced):
+            self._engine.destroy(self._stack, resource)
+        for name in reversed(self._gone):
+            self._engine.remove(self._stack, self._stack.resources[name])
+
+    def outputs(self) -> list[dict[str, Any]]:
+        out = []
+        for key, output in self._target.template.get("Outputs", {}).items():
+            if "Condition" in output and not self._resolver.condition(output["Condition"]):
+                continue
+            entry = {"OutputKey": key, "OutputValue": str(self._resolver.value(output["Value"]))}
+            entry |= {"Description": output["Description"]} if "Description" in output else {}
+            out.append(entry | ({"ExportName": self._resolver.value(output["Export"]["Name"])} if "Export" in output else {}))
+        return out
+
+    def backward(self) -> None:
+        """Undo in reverse: delete what was made, give back what was changed."""
+        for name in reversed(self._touched):
+            now, before = self._stack.resources.get(name), self._before.get(name)
+            if before is None and now is not None:
+                self._engine.destroy(self._stack, now)
+                del self._stack.resources[name]
+            elif before is not None and now is not None and now.made.physical_id != before.made.physical_id:
+                self._engine.destroy(self._stack, now)
+                self._stack.resources[name] = before
+            elif before is not None and now is not None:
+                self._change(name, now, before.properties, before.type, before.deletion_policy)
+
+    def _bring(self, name: str, spec: dict[str, Any]) -> None:
+        properties = self._resolver.value(deepcopy(spec.get("Properties", {})))
+        policy = spec.get("DeletionPolicy", "Delete")
+        current = self._stack.resources.get(name)
+        if current is None:
+            self._make(name, spec["Type"], properties, policy)
+        elif current.type != spec["Type"]:
+            raise ResourceFailed(f"Update of resource type is not permitted: {name} from {current.type} to {spec['Type']}")
+        elif current.properties != properties:
+            self._change(name, current, properties, spec["Type"], policy)
+        else:
+            current.deletion_policy = policy
+
+    def _make(self, name: str, kind: str, properties: dict[str, Any], policy: str) -> None:
+        stack = self._stack
+        stack.event(name, kind, "", "CREATE_IN_PROGRESS", properties=properties)
+        try:
+            made = self._engine.known(kind).create(self._engine.context(stack, name), properties)
+        except Exception as error:
+            stack.event(name, kind, "", "CREATE_FAILED", str(error), properties)
+            raise ResourceFailed(f"The following resource(s) failed to create: [{name}]: {error}") from error
+        stack.resources.pop(name, None)
+        stack.resources[name] = Resource(name, kind, made, properties, "CREATE_COMPLETE", policy)
+        self._touched.append(name)
+        stack.event(name, kind, made.physical_id, "CREATE_COMPLETE", properties=properties)
+
+    def _change(self, name: str, current: Resource, properties: dict[str, Any], kind: str, policy: str) -> None:
+        known = self._engine.known(kind)
+        changed = {key for key in {*current.properties, *properties} if current.properties.get(key) != properties.get(key)}
+        if known.update is None or changed & known.replaces:
+            self._make(name, kind, properties, policy)
+            self._replaced.append(current)
+            return
+        stack = self._stack
+        stack.event(name, kind, current.made.physical_id, "UPDATE_IN_PROGRESS", properties=properties)
+        try:
+            made = known.update(self._engine.context(stack, name), current.made, current.properties, properties)
+        except Exception as error:
+            stack.event(name, kind, current.made.physical_id, "UPDATE_FAILED", str(error), properties)
+            self._touched.append(name)
+            raise ResourceFailed(f"The following resource(s) failed to update: [{name}]: {error}") from error
+        made = Made(made.physical_id, {**current.made.attributes, **made.attributes})
+        stack.resources[name] = Resource(name, kind, made, properties, "UPDATE_COMPLETE", policy)
+        self._touched.append(name)
+        stack.event(name, kind, made.physical_id, "UPDATE_COMPLETE", properties=properties)

@@ -1,0 +1,273 @@
+"""The CloudFormation API, as the CDK CLI and boto3 use it."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from localcloud import ACCOUNT, REGION
+from localcloud.clients import Clients
+from localcloud.cloudformation.changes import differences, nothing_to_do
+from localcloud.cloudformation.engine import Engine, Target, check_known
+from localcloud.cloudformation.stack import Resource, Stack
+from localcloud.cloudformation.template import parse
+from localcloud.errors import ServiceError
+from localcloud.front import Service
+
+NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
+
+
+@dataclass
+class ChangeSet:
+    """A change set: keyed by stack and name, because the CDK gives every one the same name."""
+
+    id: str
+    name: str
+    stack: Stack
+    target: Target
+    kind: str
+    changes: list[dict[str, Any]]
+    status: str = "CREATE_COMPLETE"
+    reason: str | None = None
+    execution: str = "AVAILABLE"
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    tags: list[dict[str, str]] = field(default_factory=list)
+    capabilities: list[str] = field(default_factory=list)
+
+    def described(self) -> dict[str, Any]:
+        fields = {
+            "ChangeSetName": self.name, "ChangeSetId": self.id, "StackId": self.stack.id, "StackName": self.stack.name, "Status": self.status,
+            "StatusReason": self.reason, "ExecutionStatus": self.execution, "CreationTime": self.created, "Changes": self.changes,
+            "Capabilities": self.capabilities, "Tags": self.tags,
+            "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in self.target.parameters.items()],
+        }  # fmt: skip
+        return {key: value for key, value in fields.items() if value is not None}
+
+
+class Stacks:
+    """All stacks of the account."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._stacks: dict[str, Stack] = {}
+        self._deleted: dict[str, Stack] = {}
+        self._change_sets: dict[tuple[str, str], ChangeSet] = {}
+        self._engine = Engine(clients, self._export)
+
+    def service(self) -> Service:
+        return Service(
+            "cloudformation",
+            {
+                "CreateChangeSet": self.create_change_set,
+                "CreateStack": self.create,
+                "DeleteChangeSet": self.delete_change_set,
+                "DeleteStack": self.delete,
+                "DescribeChangeSet": lambda p: self._change_set(p).described(),
+                "DescribeEvents": self.events_v2,
+                "DescribeStackEvents": lambda p: {"StackEvents": self._stack(p["StackName"]).events[::-1]},
+                "DescribeStackResource": self.resource,
+                "DescribeStackResources": lambda p: {"StackResources": self._resources(p)},
+                "DescribeStacks": self.describe,
+                "ExecuteChangeSet": self.execute_change_set,
+                "GetTemplate": lambda p: {"TemplateBody": self._stack(p["StackName"]).template_text, "StagesAvailable": ["Original"]},
+                "GetTemplateSummary": self.summary,
+                "ListExports": self.list_exports,
+                "ListStackResources": lambda p: {"StackResourceSummaries": self._resources(p)},
+                "ListStacks": lambda p: {"StackSummaries": [s.described() for s in [*self._stacks.values(), *self._deleted.values()]]},
+                "UpdateStack": self.update,
+                "UpdateTerminationProtection": self.protect,
+            },
+        )
+
+    def create(self, p: dict[str, Any]) -> dict[str, Any]:
+        if p["StackName"] in self._stacks:
+            raise ServiceError("AlreadyExistsException", f"Stack [{p['StackName']}] already exists")
+        stack = Stack(p["StackName"])
+        target = self._target(p, stack)
+        self._stacks[stack.name] = stack
+        self._apply(stack, target, p, creating=True)
+        return {"StackId": stack.id}
+
+    def update(self, p: dict[str, Any]) -> dict[str, Any]:
+        stack = self._stack(p["StackName"])
+        target = self._target(p, stack)
+        if nothing_to_do(stack, target):
+            raise ServiceError("ValidationError", "No updates are to be performed.")
+        self._apply(stack, target, p, creating=False)
+        return {"StackId": stack.id}
+
+    def delete(self, p: dict[str, Any]) -> None:
+        stack = self._stacks.get(p["StackName"]) or next((s for s in self._stacks.values() if s.id == p["StackName"]), None)
+        if stack is None:
+            return
+        if stack.protected:
+            raise ServiceError("ValidationError", f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
+        if users := self._importers(stack):
+            raise ServiceError("ValidationError", f"Export of {stack.name} cannot be deleted as it is in use by {', '.join(users)}")
+
+        def work() -> None:
+            self._engine.delete(stack)
+            if stack.status == "DELETE_COMPLETE":
+                self._deleted[stack.id] = self._stacks.pop(stack.name)
+
+        self._start(stack, "DELETE_IN_PROGRESS", work)
+
+    def describe(self, p: dict[str, Any]) -> dict[str, Any]:
+        stacks = [self._stack(p["StackName"])] if p.get("StackName") else list(self._stacks.values())
+        return {"Stacks": [stack.described() for stack in stacks]}
+
+    def events_v2(self, p: dict[str, Any]) -> dict[str, Any]:
+        """DescribeEvents, the newer call the CDK CLI prefers: the same events under operation ids."""
+        stack = self._change_set(p).stack if p.get("ChangeSetName") else self._stack(p["StackName"])
+        return {"OperationEvents": [event | {"EventType": "STACK_EVENT"} for event in stack.events[::-1]]}
+
+    def protect(self, p: dict[str, Any]) -> dict[str, Any]:
+        stack = self._stack(p["StackName"])
+        stack.protected = p["EnableTerminationProtection"]
+        return {"StackId": stack.id}
+
+    def summary(self, p: dict[str, Any]) -> dict[str, Any]:
+        if p.get("StackName"):
+            stack = self._stack(p["StackName"])
+            if stack.status == "REVIEW_IN_PROGRESS":
+                raise ServiceError("ValidationError", "GetTemplateSummary cannot be called on REVIEW_IN_PROGRESS stacks.")
+            template = stack.template
+        else:
+            template = parse(self._text(p, None))
+        parameters = [
+            {"ParameterKey": name, "ParameterType": spec["Type"], "DefaultValue": str(spec["Default"]) if "Default" in spec else None}
+            for name, spec in template.get("Parameters", {}).items()
+        ]
+        kinds = sorted({resource["Type"] for resource in template["Resources"].values()})
+        return {"Parameters": parameters, "ResourceTypes": kinds, "Metadata": template.get("Metadata") and str(template["Metadata"])}
+
+    def resource(self, p: dict[str, Any]) -> dict[str, Any]:
+        return {"StackResourceDetail": self._resources(p)[0] | {"LastUpdatedTimestamp": datetime.now(UTC)}}
+
+    def list_exports(self, _: dict[str, Any]) -> dict[str, Any]:
+        found = [(stack.id, name, value) for stack in self._stacks.values() for name, value in stack.exports().items()]
+        return {"Exports": [{"ExportingStackId": stack, "Name": name, "Value": value} for stack, name, value in found]}
+
+    # change sets
+
+    def create_change_set(self, p: dict[str, Any]) -> dict[str, Any]:
+        kind = p.get("ChangeSetType", "UPDATE")
+        stack = self._stacks.get(p["StackName"]) or next((s for s in self._stacks.values() if s.id == p["StackName"]), None)
+        if stack is None:
+            if kind != "CREATE":
+                raise ServiceError("ValidationError", f"Stack [{p['StackName']}] does not exist")
+            stack = self._stacks[p["StackName"]] = Stack(p["StackName"])
+            stack.event(stack.name, "AWS::CloudFormation::Stack", stack.id, "REVIEW_IN_PROGRESS", "User Initiated")
+        target = self._target(p, stack)
+        change_set = ChangeSet(
+            f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{p['ChangeSetName']}/{uuid.uuid4()}", p["ChangeSetName"], stack, target, kind,
+            differences(stack, target), tags=p.get("Tags", []), capabilities=p.get("Capabilities", []),
+        )  # fmt: skip
+        if kind == "UPDATE" and nothing_to_do(stack, target):
+            change_set.status, change_set.reason, change_set.execution = "FAILED", NO_CHANGES, "UNAVAILABLE"
+        self._change_sets[stack.id, change_set.name] = change_set
+        return {"Id": change_set.id, "StackId": stack.id}
+
+    def execute_change_set(self, p: dict[str, Any]) -> None:
+        change_set = self._change_set(p)
+        if change_set.execution != "AVAILABLE":
+            raise ServiceError(
+                "InvalidChangeSetStatus", f"ChangeSet [{change_set.id}] cannot be executed in its current status of [{change_set.status}]"
+            )
+        change_set.execution = "EXECUTE_IN_PROGRESS"
+        change_set.stack.change_set_id = change_set.id
+        del self._change_sets[change_set.stack.id, change_set.name]
+        self._apply(
+            change_set.stack,
+            change_set.target,
+            {"Tags": change_set.tags, "Capabilities": change_set.capabilities},
+            creating=change_set.kind == "CREATE",
+        )
+
+    def delete_change_set(self, p: dict[str, Any]) -> None:
+        try:
+            change_set = self._change_set(p)
+        except ServiceError:
+            return
+        del self._change_sets[change_set.stack.id, change_set.name]
+
+    def _change_set(self, p: dict[str, Any]) -> ChangeSet:
+        name = p["ChangeSetName"]
+        for change_set in self._change_sets.values():
+            if change_set.id == name or (change_set.name == name and p.get("StackName") in (change_set.stack.name, change_set.stack.id)):
+                return change_set
+        raise ServiceError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
+
+    # inside
+
+    def _apply(self, stack: Stack, target: Target, p: dict[str, Any], *, creating: bool) -> None:
+        if stack.busy:
+            raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+        stack.tags, stack.capabilities = p.get("Tags", stack.tags), p.get("Capabilities", stack.capabilities)
+        self._start(stack, "CREATE_IN_PROGRESS" if creating else "UPDATE_IN_PROGRESS", lambda: self._engine.apply(stack, target, creating))
+
+    def _start(self, stack: Stack, status: str, work: Callable[[], None]) -> None:
+        stack.status = status
+        threading.Thread(target=work, daemon=True, name=f"stack-{stack.name}").start()
+
+    def _target(self, p: dict[str, Any], stack: Stack) -> Target:
+        text = self._text(p, stack)
+        template = parse(text)
+        check_known(template)
+        parameters = {
+            item["ParameterKey"]: stack.parameters.get(item["ParameterKey"]) if item.get("UsePreviousValue") else item.get("ParameterValue", "")
+            for item in p.get("Parameters", [])
+        }
+        declared = template.get("Parameters", {})
+        if extra := set(parameters) - set(declared):
+            raise ServiceError("ValidationError", f"Parameters: [{', '.join(sorted(extra))}] do not exist in the template")
+        defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
+        return Target(text, template, defaults | {name: value for name, value in parameters.items() if value is not None})
+
+    def _text(self, p: dict[str, Any], stack: Stack | None) -> str:
+        if p.get("TemplateBody"):
+            return str(p["TemplateBody"])
+        if p.get("TemplateURL"):
+            bucket, _, key = unquote(urlparse(p["TemplateURL"]).path).lstrip("/").partition("/")
+            body: bytes = self._clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            return body.decode()
+        if p.get("UsePreviousTemplate") and stack is not None:
+            return stack.template_text
+        raise ServiceError("ValidationError", "Either Template URL or Template Body must be specified.")
+
+    def _stack(self, name: str) -> Stack:
+        found = self._stacks.get(name) or self._deleted.get(name) or next((s for s in self._stacks.values() if s.id == name), None)
+        if found is None:
+            raise ServiceError("ValidationError", f"Stack with id {name} does not exist")
+        return found
+
+    def _resources(self, p: dict[str, Any]) -> list[dict[str, Any]]:
+        stack = self._stack(p["StackName"])
+        wanted = p.get("LogicalResourceId")
+        found = [_described(stack, resource) for resource in stack.resources.values() if wanted in (None, resource.logical_id)]
+        if wanted and not found:
+            raise ServiceError("ValidationError", f"Resource {wanted} does not exist for stack {stack.name}")
+        return found
+
+    def _export(self, name: str) -> Any:
+        for stack in self._stacks.values():
+            if name in stack.exports():
+                return stack.exports()[name]
+        raise ServiceError("ValidationError", f"No export named {name} found.")
+
+    def _importers(self, stack: Stack) -> list[str]:
+        """Stacks whose templates import one of this stack's exports by its literal name, as the CDK writes them."""
+        names = [f'"{name}"' for name in stack.exports()]
+        others = [other for other in self._stacks.values() if other is not stack]
+        return [other.name for other in others if "Fn::ImportValue" in other.template_text and any(name in other.template_text for name in names)]
+
+
+def _described(stack: Stack, resource: Resource) -> dict[str, Any]:
+    return {
+        "StackName": stack.name, "StackId": stack.id, "LogicalResourceId": resource.logical_id, "PhysicalResourceId": resource.made.physical_id,
+        "ResourceType": resource.type, "ResourceStatus": resource.status, "Timestamp": resource.changed, "LastUpdatedTimestamp": resource.changed,
+        "DriftInformation": {"StackResourceDriftStatus": "NOT_CHECKED"},
+    }  # fmt: skip

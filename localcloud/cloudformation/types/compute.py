@@ -1,0 +1,140 @@
+"""Lambda, Step Functions, CodeBuild, SageMaker."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, call, ignoring
+from localcloud.shapes import coerce, input_shape
+
+GONE = {"ResourceNotFoundException"}
+
+
+def _function(context: Context, p: Properties) -> Made:
+    name = p.get("FunctionName") or context.name(64)
+    arguments = p | {"FunctionName": name, "Code": _code(p["Code"])}
+    arn = call(context, "lambda", "CreateFunction", arguments)["FunctionArn"]
+    _reserve(context, name, p)
+    return Made(name, {"Arn": arn})
+
+
+def _update_function(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    name = made.physical_id
+    if p["Code"] != old["Code"]:
+        call(context, "lambda", "UpdateFunctionCode", {"FunctionName": name, **_code(p["Code"])})
+    call(context, "lambda", "UpdateFunctionConfiguration", {k: v for k, v in p.items() if k not in ("Code", "Tags")} | {"FunctionName": name})
+    _reserve(context, name, p)
+    return made
+
+
+def _reserve(context: Context, name: str, p: Properties) -> None:
+    if "ReservedConcurrentExecutions" in p:
+        context.clients("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=int(p["ReservedConcurrentExecutions"]))
+
+
+def _code(code: dict[str, Any]) -> dict[str, Any]:
+    """An inline ZipFile is source text: it becomes index.py in a zip."""
+    if "ZipFile" not in code:
+        return code
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", code["ZipFile"])
+    return {"ZipFile": buffer.getvalue()}
+
+
+def _machine(context: Context, p: Properties) -> Made:
+    name = p.get("StateMachineName") or context.name(80)
+    arguments = {"name": name, "definition": _definition(p), "roleArn": p["RoleArn"], "type": p.get("StateMachineType", "STANDARD")}
+    arn = context.clients("stepfunctions").create_state_machine(**arguments, **_machine_options(p))["stateMachineArn"]
+    return Made(arn, {"Arn": arn, "Name": name})
+
+
+def _update_machine(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+    arguments = {"stateMachineArn": made.physical_id, "definition": _definition(p), "roleArn": p["RoleArn"]}
+    context.clients("stepfunctions").update_state_machine(**arguments, **_machine_options(p))
+    return made
+
+
+def _machine_options(p: Properties) -> dict[str, Any]:
+    shape = input_shape("stepfunctions", "UpdateStateMachine")
+    pairs = {"LoggingConfiguration": "loggingConfiguration", "TracingConfiguration": "tracingConfiguration"}
+    return {there: coerce(shape.members[there], p[here]) for here, there in pairs.items() if here in p}
+
+
+def _definition(p: Properties) -> str:
+    text = p["DefinitionString"] if "DefinitionString" in p else json.dumps(p["Definition"])
+    for name, value in p.get("DefinitionSubstitutions", {}).items():
+        text = text.replace(f"${{{name}}}", str(value))
+    return str(text)
+
+
+def _layer_parts(arn: str) -> dict[str, Any]:
+    base, _, version = arn.rpartition(":")
+    return {"LayerName": base.rpartition(":")[2], "VersionNumber": int(version)}
+
+
+def _permission(context: Context, p: Properties) -> Made:
+    arguments = p | {"StatementId": context.name(100), "FunctionName": p["FunctionName"]}
+    call(context, "lambda", "AddPermission", arguments)
+    return Made(arguments["StatementId"])
+
+
+TYPES = (
+    ResourceType(
+        "AWS::Lambda::Function",
+        frozenset(
+            {
+                "Architectures", "Code", "DeadLetterConfig", "Description", "Environment", "EphemeralStorage", "FunctionName", "Handler",
+                "Layers", "LoggingConfig", "MemorySize", "ReservedConcurrentExecutions", "Role", "Runtime", "Tags", "Timeout", "TracingConfig",
+            }
+        ),
+        _function,
+        lambda context, name, p: ignoring(GONE, lambda: context.clients("lambda").delete_function(FunctionName=name)),
+        _update_function,
+        frozenset({"FunctionName"}),
+    ),
+    api(
+        "AWS::Lambda::LayerVersion", "lambda", "PublishLayerVersion", named="LayerName", limit=140,
+        made=lambda p, r: Made(r["LayerVersionArn"], {"LayerVersionArn": r["LayerVersionArn"]}),
+        delete=lambda context, arn, p: context.clients("lambda").delete_layer_version(**_layer_parts(arn)),
+    ),
+    ResourceType(
+        "AWS::Lambda::Permission",
+        frozenset({"Action", "FunctionName", "Principal", "SourceAccount", "SourceArn"}),
+        _permission,
+        lambda context, sid, p: ignoring(
+            GONE, lambda: context.clients("lambda").remove_permission(FunctionName=p["FunctionName"], StatementId=sid)
+        ),
+    ),
+    api(
+        "AWS::Lambda::EventSourceMapping", "lambda", "CreateEventSourceMapping", update="UpdateEventSourceMapping",
+        made=lambda p, r: Made(r["UUID"], {"Id": r["UUID"]}), identify=lambda made: {"UUID": made.physical_id},
+        replaces=frozenset({"EventSourceArn"}),
+        delete=lambda context, uuid, p: ignoring(GONE, lambda: context.clients("lambda").delete_event_source_mapping(UUID=uuid)),
+    ),
+    ResourceType(
+        "AWS::StepFunctions::StateMachine",
+        frozenset(
+            {
+                "Definition", "DefinitionString", "DefinitionSubstitutions", "LoggingConfiguration", "RoleArn", "StateMachineName",
+                "StateMachineType", "Tags", "TracingConfiguration",
+            }
+        ),
+        _machine,
+        lambda context, arn, p: context.clients("stepfunctions").delete_state_machine(stateMachineArn=arn),
+        _update_machine,
+        frozenset({"StateMachineName", "StateMachineType"}),
+    ),
+    api(
+        "AWS::CodeBuild::Project", "codebuild", "CreateProject", named="Name", limit=150, update="UpdateProject",
+        made=lambda p, r: Made(p["Name"], {"Arn": r["project"]["arn"]}), identify=lambda made: {"Name": made.physical_id},
+        delete=lambda context, name, p: context.clients("codebuild").delete_project(name=name),
+    ),
+    api(
+        "AWS::SageMaker::ModelPackageGroup", "sagemaker", "CreateModelPackageGroup", named="ModelPackageGroupName",
+        made=lambda p, r: Made(r["ModelPackageGroupArn"], {"ModelPackageGroupArn": r["ModelPackageGroupArn"]}),
+        replaces=frozenset({"ModelPackageGroupName"}),
+        delete=lambda context, arn, p: context.clients("sagemaker").delete_model_package_group(ModelPackageGroupName=arn.rpartition("/")[2]),
+    ),
+)  # fmt: skip

@@ -1,0 +1,46 @@
+"""CloudWatch and its logs."""
+
+from localcloud import ACCOUNT, REGION
+from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, ignoring
+
+
+def _log_group(context: Context, p: Properties) -> Made:
+    logs = context.clients("logs")
+    name = p.get("LogGroupName") or context.name(256)
+    logs.create_log_group(logGroupName=name, tags={tag["Key"]: tag["Value"] for tag in p.get("Tags", [])})
+    _retain(context, name, p)
+    return Made(name, {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*"})
+
+
+def _retain(context: Context, name: str, p: Properties) -> None:
+    if "RetentionInDays" in p:
+        context.clients("logs").put_retention_policy(logGroupName=name, retentionInDays=int(p["RetentionInDays"]))
+
+
+def _update_log_group(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+    _retain(context, made.physical_id, p)
+    return made
+
+
+TYPES = (
+    ResourceType(
+        "AWS::Logs::LogGroup",
+        frozenset({"LogGroupName", "RetentionInDays", "Tags"}),
+        _log_group,
+        lambda context, name, p: ignoring({"ResourceNotFoundException"}, lambda: context.clients("logs").delete_log_group(logGroupName=name)),
+        _update_log_group,
+        frozenset({"LogGroupName"}),
+    ),
+    api(
+        "AWS::CloudWatch::Alarm", "cloudwatch", "PutMetricAlarm", named="AlarmName", limit=255, update="PutMetricAlarm",
+        made=lambda p, r: Made(p["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{p['AlarmName']}"}),
+        identify=lambda made: {"AlarmName": made.physical_id},
+        delete=lambda context, name, p: context.clients("cloudwatch").delete_alarms(AlarmNames=[name]),
+    ),
+    api(
+        "AWS::CloudWatch::Dashboard", "cloudwatch", "PutDashboard", named="DashboardName", limit=255, update="PutDashboard",
+        made=lambda p, r: Made(p["DashboardName"]),
+        identify=lambda made: {"DashboardName": made.physical_id},
+        delete=lambda context, name, p: context.clients("cloudwatch").delete_dashboards(DashboardNames=[name]),
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""EventBridge and SQS in motion: rules deliver to targets, queues feed functions."""

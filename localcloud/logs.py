@@ -1,0 +1,64 @@
+"""Lines of functions, jobs and builds go to CloudWatch Logs, through its API, from one writer thread."""
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+
+from localcloud.clients import Clients
+
+BATCH = 500
+
+
+class LogWriter:
+    """Collects lines and writes them in batches, so that nobody who logs waits for it."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._lines: queue.Queue[tuple[str, str, int, str] | None] = queue.Queue()
+        self._streams: set[tuple[str, str]] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="log-writer")
+        self._thread.start()
+
+    def write(self, group: str, stream: str, message: str) -> None:
+        self._lines.put((group, stream, int(time.time() * 1000), message))
+
+    def flush(self) -> None:
+        """Wait until all that was written before is in CloudWatch Logs."""
+        self._lines.join()
+
+    def stop(self) -> None:
+        self._lines.put(None)
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while (first := self._lines.get()) is not None:
+            batch = [first]
+            while len(batch) < BATCH and not self._lines.empty() and (line := self._lines.get()) is not None:
+                batch.append(line)
+            try:
+                self._put(batch)
+            finally:
+                for _ in batch:
+                    self._lines.task_done()
+
+    def _put(self, batch: list[tuple[str, str, int, str]]) -> None:
+        streams: dict[tuple[str, str], list[dict[str, object]]] = defaultdict(list)
+        for group, stream, at, message in batch:
+            streams[group, stream].append({"timestamp": at, "message": message or " "})
+        client = self._clients("logs")
+        for (group, stream), events in streams.items():
+            self._ensure(group, stream)
+            client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+
+    def _ensure(self, group: str, stream: str) -> None:
+        if (group, stream) in self._streams:
+            return
+        client = self._clients("logs")
+        exists = client.exceptions.ResourceAlreadyExistsException
+        with suppress(exists):
+            client.create_log_group(logGroupName=group)
+        with suppress(exists):
+            client.create_log_stream(logGroupName=group, logStreamName=stream)
+        self._streams.add((group, stream))

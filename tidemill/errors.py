@@ -1,0 +1,68 @@
+"""Every error Tidemill raises on purpose, in one tree: retryable or permanent.
+
+Step Functions matches on the class name, so the names are part of the contract with the workflows.
+"""
+
+
+class TidemillError(Exception):
+    """The root. A message says what happened, where, and what to do."""
+
+
+class RetryableError(TidemillError):
+    """The same call may succeed later: throttling, a service that is briefly away."""
+
+
+class PermanentError(TidemillError):
+    """The same call will fail again until a person or a file changes."""
+
+
+class ServiceUnavailable(RetryableError):
+    """An AWS service throttled the call or was away."""
+
+
+class ReleaseBusy(RetryableError):
+    """Another package of the same model is being released."""
+
+
+class SpecError(PermanentError):
+    """A model.toml breaks a rule. Names file, key, value and what is allowed."""
+
+
+class UnknownModel(PermanentError):
+    """No model of this name is deployed in this stage."""
+
+
+class UploadRefused(PermanentError):
+    """A whole file cannot be used. The message is what the uploader reads."""
+
+
+class DatasetRefused(PermanentError):
+    """The prepared parts do not make a dataset that can be learned from."""
+
+
+class ScoringRefused(PermanentError):
+    """A prediction request breaks the model's schema."""
+
+
+class Superseded(PermanentError):
+    """Another run owns the model now; this one must change nothing more."""
+
+
+class ObjectMissing(PermanentError):
+    """An S3 object (or this version of it) is not there."""
+
+
+class RecordMissing(PermanentError):
+    """The ledger has no such record."""
+
+
+class AlreadyRunning(PermanentError):
+    """An execution of this name exists already."""
+
+
+class ReleaseRefused(PermanentError):
+    """A package must not go live: the record does not support it."""
+
+
+class SmokeFailed(PermanentError):
+    """A new endpoint does not answer the golden requests as its evaluation did."""

@@ -1,0 +1,1 @@
+"""evaluate: challenger and champion on the same held-out rows."""

@@ -1,0 +1,160 @@
+"""The events and messages Tidemill reads, parsed once at the edge."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tidemill.records import ReleaseOutcome, RunOutcome
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class _Bucket(_Event):
+    name: str
+
+
+class _Object(_Event):
+    key: str
+    size: int = 0
+    version_id: str = Field(default="null", alias="version-id")
+
+
+class _ObjectDetail(_Event):
+    bucket: _Bucket
+    object: _Object
+
+
+class ObjectCreated(_Event):
+    """S3 "Object Created" as EventBridge delivers it; the key comes unencoded.
+
+    Shape: docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+
+    detail: _ObjectDetail
+
+
+class Tick(_Event):
+    """The message that closes a quiet window."""
+
+    model: str
+
+
+class QueueRecord(_Event):
+    """One SQS message as Lambda receives it; the times are epoch milliseconds."""
+
+    message_id: str = Field(alias="messageId")
+    body: str
+    attributes: dict[str, Any]
+
+    @property
+    def sent_ms(self) -> int:
+        return int(self.attributes["SentTimestamp"])
+
+    @property
+    def first_received_ms(self) -> int:
+        return int(self.attributes["ApproximateFirstReceiveTimestamp"])
+
+
+class ClaimRequest(_Event):
+    """What the training machine hands to claim."""
+
+    model: str
+    epoch: int
+    cause: str
+    execution: str
+    started_at: str
+
+
+class RunRef(_Event):
+    """Which run a step works for."""
+
+    model: str
+    epoch: int
+
+
+class PrepareRequest(RunRef):
+    """One bin of the run's work list."""
+
+    bin: int
+
+
+class GateRequest(RunRef):
+    """Where the evaluation lies, as a key of the lake, and when the execution began."""
+
+    evaluation: str
+    now: str
+
+
+class RegisterRequest(RunRef):
+    """What was trained, for the model package."""
+
+    evaluation: str
+    model_data: str
+    image: str
+    now: str
+
+
+class Failure(_Event):
+    """A caught error of a state machine. A cause is text, or the JSON of a function's error or of a SageMaker job."""
+
+    state: str
+    error: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.error}: {self._reason()}"[:2000]
+
+    def _reason(self) -> str:
+        try:
+            body = json.loads(self.cause)
+        except ValueError:
+            return self.cause
+        reasons = (body.get(name) for name in ("errorMessage", "FailureReason", "ExitMessage")) if isinstance(body, dict) else ()
+        return next((str(reason) for reason in reasons if reason), self.cause)
+
+
+class FinishRequest(RunRef):
+    """The end of a run: its outcome, or the failure that ended it."""
+
+    execution: str
+    outcome: RunOutcome | None = None
+    failure: Failure | None = None
+    now: str
+
+
+class ReleaseRequest(_Event):
+    """An approved package, and the execution that releases it."""
+
+    package_arn: str
+    group: str
+    version: int
+    execution: str
+    now: str
+
+
+class ReleaseRef(_Event):
+    """Which release a step works for."""
+
+    model: str
+    version: int
+    execution: str
+    now: str
+
+
+class SmokeRequest(_Event):
+    """An endpoint to check against a package's golden requests."""
+
+    model: str
+    version: int
+    endpoint: str
+
+
+class ReleaseEnd(ReleaseRef):
+    """The end of a release."""
+
+    outcome: ReleaseOutcome
+    endpoint_config: str | None = None
+    failure: Failure | None = None

@@ -1,0 +1,32 @@
+"""release: names of what a release makes, and whether an endpoint answers as its evaluation did."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tidemill.evaluate.record import GoldenRequest
+
+TOLERANCE = 1e-9
+
+
+def resource_name(stage: str, model: str, version: int, deployment: str) -> str:
+    """The SageMaker model and endpoint config of a package; deployment keeps names apart after a destroy."""
+    return f"{stage}-{model}-{version}-{deployment}"
+
+
+def candidate_name(stage: str, model: str) -> str:
+    """The endpoint a package is smoke-tested on before the live one is touched. `--` cannot be part of a model's name."""
+    return f"{stage}-{model}--candidate"
+
+
+def golden_body(golden: Sequence[GoldenRequest]) -> bytes:
+    return json.dumps({"instances": [request.instance for request in golden]}).encode()
+
+
+def differences(golden: Sequence[GoldenRequest], answer: dict[str, Any]) -> list[str]:
+    """Where an endpoint's answer is not what the evaluation recorded; empty when all is equal within TOLERANCE."""
+    predictions = answer.get("predictions", [])
+    if len(predictions) != len(golden):
+        return [f"{len(golden)} golden requests, {len(predictions)} answers"]
+    pairs = [(request.score, float(prediction["score"])) for request, prediction in zip(golden, predictions, strict=True)]
+    return [f"golden request {i}: score {got!r}, evaluation had {want!r}" for i, (want, got) in enumerate(pairs) if not abs(want - got) <= TOLERANCE]

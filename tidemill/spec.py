@@ -1,0 +1,225 @@
+"""ModelSpec: what a `model.toml` may say.
+
+It is the one file a data scientist writes. Whatever it accepts has an effect today: an option that nothing reads is an
+error, like a typo.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from tidemill.errors import SpecError
+
+Role = Literal["key", "time", "feature", "label", "ignore"]
+ColumnType = Literal["string", "category", "integer", "float", "boolean", "datetime"]
+Metric = Literal["roc_auc"]
+
+NUMERIC: frozenset[str] = frozenset({"integer", "float"})
+TEXT: frozenset[str] = frozenset({"string", "category"})
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Frozen):
+    """One column of an upload: its type, its role, and the rules its values keep."""
+
+    type: ColumnType
+    role: Role = "feature"
+    nullable: bool = False
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[str, ...] | None = None
+    other: Literal["reject", "missing"] = "reject"
+    pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _rules_fit_the_type(self) -> Self:
+        if (self.min is not None or self.max is not None) and self.type not in NUMERIC:
+            raise ValueError(f"min and max need type integer or float, not {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        if (self.allowed is not None or self.pattern is not None) and self.type not in TEXT:
+            raise ValueError(f"allowed and pattern need type string or category, not {self.type}")
+        if self.allowed is not None and not self.allowed:
+            raise ValueError("allowed is empty: every row would be rejected")
+        if self.other == "missing" and not (self.allowed and self.nullable):
+            raise ValueError('other = "missing" needs allowed = [...] and nullable = true')
+        if self.role in ("key", "time") and self.nullable:
+            raise ValueError(f"a {self.role} column cannot be nullable")
+        if self.role == "time" and self.type != "datetime":
+            raise ValueError("the time column needs type datetime")
+        if self.role == "key" and self.type not in ("string", "integer"):
+            raise ValueError("the key column needs type string or integer")
+        if self.role == "feature" and self.type in ("string", "datetime"):
+            raise ValueError(f'a feature cannot have type {self.type}: use category or a number, or role = "ignore"')
+        return self
+
+
+class Split(_Frozen):
+    """How rows are dealt to train, validation and test: by whole days (UTC) or by a salted hash of the key."""
+
+    by: Literal["time", "key"]
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    salt: str | None = None
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + test is {total:g}, it must be 1")
+        return self
+
+
+class DataSpec(_Frozen):
+    """The files: format, the quiet window that groups uploads, and when a whole file is refused."""
+
+    format: Literal["csv"] = "csv"
+    quiet_s: float = Field(default=60, ge=0, le=900)
+    max_wait_s: float = Field(default=900, ge=0, le=43_200)
+    window: Literal["all"] = "all"
+    reject_share_max: float = Field(default=0.05, ge=0, le=1)
+    min_rows: int = Field(default=1, ge=1)
+    split: Split
+
+
+class TrainSpec(_Frozen):
+    """The training job."""
+
+    estimator: Literal["default", "linear"] = "default"
+    instance: str = Field(default="ml.m5.large", pattern=r"^ml\.")
+    max_runtime_s: int = Field(default=3600, ge=60, le=432_000)
+    seed: int = 13
+
+
+class GateSpec(_Frozen):
+    """What a challenger must show before it may go live."""
+
+    primary: Metric = "roc_auc"
+    floor: dict[Metric, float] = Field(default_factory=dict)
+    margin: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    approve: Literal["auto", "person"] = "auto"
+
+
+class ServeSpec(_Frozen):
+    """The endpoint."""
+
+    mode: Literal["serverless"] = "serverless"
+    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
+    max_concurrency: int = Field(default=5, ge=1, le=200)
+    bake_s: int = Field(default=600, ge=0, le=86_400)
+    max_error_rate: float = Field(default=0.01, ge=0, le=1)
+    max_p95_ms: int = Field(default=3000, ge=1)
+
+
+class ModelSpec(_Frozen):
+    """A whole `model.toml`."""
+
+    name: ModelName
+    task: Literal["binary"]
+    question: str = ""
+    owners: tuple[str, ...] = Field(min_length=1)
+    data: DataSpec
+    columns: dict[str, Column] = Field(min_length=2)
+    train: TrainSpec = TrainSpec()
+    gate: GateSpec = GateSpec()
+    serve: ServeSpec = ServeSpec()
+
+    @model_validator(mode="after")
+    def _roles_are_complete(self) -> Self:
+        counts = {role: sum(c.role == role for c in self.columns.values()) for role in ("key", "time", "label", "feature")}
+        if counts["key"] != 1:
+            raise ValueError(f'columns: exactly one needs role = "key", found {counts["key"]}')
+        if counts["label"] != 1:
+            raise ValueError(f'columns: exactly one needs role = "label", found {counts["label"]}')
+        if counts["time"] > 1:
+            raise ValueError(f'columns: at most one may have role = "time", found {counts["time"]}')
+        if not counts["feature"]:
+            raise ValueError("columns: no feature to learn from")
+        if self.data.split.by == "time" and not counts["time"]:
+            raise ValueError('data.split: by = "time" needs a column with role = "time"')
+        if self.columns[self.label].type != "boolean":
+            raise ValueError(f"columns.{self.label}.type: task binary needs a boolean label")
+        return self
+
+    def _only(self, role: Role) -> str:
+        return next(name for name, column in self.columns.items() if column.role == role)
+
+    @property
+    def key(self) -> str:
+        return self._only("key")
+
+    @property
+    def label(self) -> str:
+        return self._only("label")
+
+    @property
+    def time(self) -> str | None:
+        return next((name for name, column in self.columns.items() if column.role == "time"), None)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Feature columns, in the order of the file: the order of a CSV request without a header."""
+        return tuple(name for name, column in self.columns.items() if column.role == "feature")
+
+    @property
+    def salt(self) -> str:
+        return self.data.split.salt or self.name
+
+    @property
+    def hash(self) -> str:
+        """sha256 of everything the spec says, whatever the layout of the file."""
+        return _digest(self.model_dump(mode="json"))
+
+    @property
+    def prepare_hash(self) -> str:
+        """sha256 of what decides how a file becomes a part. Day cuts are not in it: they belong to the dataset."""
+        data = self.data.model_dump(mode="json", include={"format", "reject_share_max", "min_rows", "split"})
+        if self.data.split.by == "time":
+            data["split"] = {"by": "time"}
+        columns = {name: column.model_dump(mode="json") for name, column in self.columns.items()}
+        return _digest({"data": data, "columns": columns, "salt": self.salt})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def parse_spec(text: str, source: str) -> ModelSpec:
+    """A spec from TOML text; `source` names the file in errors.
+
+    Raises SpecError with one line a fault: file, key, value and what is allowed.
+    """
+    try:
+        return ModelSpec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{source}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise SpecError("\n".join(_explain(fault, source) for fault in error.errors())) from error
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """The spec of `models/<name>/model.toml`; the folder's name must be the model's."""
+    spec = parse_spec(path.read_text(encoding="utf-8"), str(path))
+    if spec.name != path.parent.name:
+        raise SpecError(f"{path}: name: '{spec.name}' must be the folder's name, '{path.parent.name}'")
+    return spec
+
+
+def _explain(fault: Any, source: str) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif not isinstance(fault["input"], dict):
+        message = f"{fault['input']!r}: {message}"
+    return ": ".join(part for part in (source, where, message) if part)

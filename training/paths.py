@@ -1,0 +1,21 @@
+"""Where SageMaker puts things. One variable moves the tree, so that the same commands run outside a container."""
+
+import os
+from pathlib import Path
+
+OPT_ML = Path(os.environ.get("OPT_ML", "/opt/ml"))
+
+HYPERPARAMETERS = OPT_ML / "input/config/hyperparameters.json"
+CHANNELS = OPT_ML / "input/data"
+MODEL = OPT_ML / "model"
+FAILURE = OPT_ML / "output/failure"
+PROCESSING = OPT_ML / "processing"
+EXIT_MESSAGE = OPT_ML / "output/message"
+
+
+def fail(error: BaseException) -> None:
+    """Leave the reason where SageMaker turns it into FailureReason (training: output/failure, processing: output/message)."""
+    text = f"{type(error).__name__}: {error}"[:1024]
+    for path in (FAILURE, EXIT_MESSAGE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
