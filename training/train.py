@@ -10,12 +10,12 @@ import time
 import traceback
 from importlib.metadata import version
 
-from tidemill.dataset import Dataset, describe
+from tidemill.dataset import Dataset, SplitName, describe
 from tidemill.errors import DatasetRefused
 from tidemill.load import load_dataset
 from tidemill.model import estimators, package
 from tidemill.model.features import features_of, labels_of
-from tidemill.spec import load_spec
+from tidemill.spec import ModelSpec, load_spec
 from training import paths
 
 PINNED = ("numpy", "pandas", "polars", "scikit-learn", "tidemill")
@@ -26,27 +26,32 @@ def train() -> package.TrainedModel:
     settings = json.loads(paths.HYPERPARAMETERS.read_text(encoding="utf-8"))
     spec = load_spec(paths.CHANNELS / "code" / settings["model"] / "model.toml")
     dataset = Dataset.model_validate_json((paths.CHANNELS / "dataset" / "manifest.json").read_text(encoding="utf-8"))
-    rows = load_dataset(paths.CHANNELS / "train", dataset, "train")
-    features, labels = features_of(rows, spec), labels_of(rows, spec)
-    if len(set(labels.tolist())) < 2:
-        raise DatasetRefused(f"the {len(labels):,} training rows have one class only; upload rows of both")
+    train_rows, validation_rows = _rows(dataset, "train", spec), _rows(dataset, "validation", spec)
     started = time.monotonic()
-    pipeline = estimators.build(spec.train.estimator, spec).fit(features, labels)
-    baseline = estimators.build("linear", spec).fit(features, labels)
-    print(f"trained {spec.train.estimator} on {len(rows):,} rows in {time.monotonic() - started:.1f} s", flush=True)
+    pipeline = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows)
+    baseline = estimators.fit("linear", spec, train_rows, validation_rows)
+    print(f"trained {spec.train.estimator} on {len(train_rows.labels):,} rows in {time.monotonic() - started:.1f} s", flush=True)
     card = package.TrainedModel(
         spec=spec,
         run=settings["run"],
         dataset=dataset.id,
         estimator=spec.train.estimator,
-        train_rows=len(rows),
+        train_rows=len(train_rows.labels),
         train_period=describe(dataset, "train"),
-        threshold=_threshold(labels.mean()),
+        threshold=_threshold(train_rows.labels.mean()),
         versions={"python": sys.version.split()[0]} | {name: version(name) for name in PINNED},
     )
     paths.MODEL.mkdir(parents=True, exist_ok=True)
     package.save(paths.MODEL, card, pipeline, baseline)
     return card
+
+
+def _rows(dataset: Dataset, split: SplitName, spec: ModelSpec) -> estimators.Rows:
+    rows = load_dataset(paths.CHANNELS / split, dataset, split)
+    labels = labels_of(rows, spec)
+    if len(set(labels.tolist())) < 2:
+        raise DatasetRefused(f"the {len(labels):,} labelled {split} rows have one class only; upload rows of both")
+    return estimators.Rows(features_of(rows, spec), labels)
 
 
 def _threshold(base_rate: float) -> float:

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import polars as pl
+from numpy.typing import NDArray
 
 from tidemill.spec import ModelSpec
+
+LabelArray = NDArray[np.int8]
 
 
 def features_of(rows: pl.DataFrame, spec: ModelSpec) -> pd.DataFrame:
@@ -20,7 +23,7 @@ def features_from_columns(columns: Mapping[str, Sequence[object]], spec: ModelSp
     return pd.DataFrame(data, columns=list(spec.features))
 
 
-def labels_of(rows: pl.DataFrame, spec: ModelSpec) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
+def labels_of(rows: pl.DataFrame, spec: ModelSpec) -> LabelArray:
     """n labels, 1 for true."""
     return rows[spec.label].cast(pl.Int8).to_numpy()
 

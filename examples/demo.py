@@ -1,0 +1,154 @@
+"""`make demo`: real flights go in, a real model goes live, the next month challenges it. Then everything is stopped.
+
+`--stay` (make up) deploys, prints how to reach it, and stays.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from examples import follow, stage
+from localcloud.cli import PORT, exports, wait_for_stop
+from localcloud.cloud import LocalCloud, PortTaken
+from localcloud.config import load_config
+from tidemill.cli.flights import month_csv
+from tidemill.evaluate.record import Evaluation
+from tidemill.keys import run_id
+
+LOG_LINES = 40
+SHOWN_FLIGHTS = 8
+
+
+@dataclass
+class Demo:
+    """The story, told on a console."""
+
+    cloud: LocalCloud
+    console: Console
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    def deploy(self) -> None:
+        started = time.monotonic()
+        with self.console.status("cdk bootstrap, synth, deploy --all ..."):
+            self.outputs = stage.deploy(self.cloud)
+        stacks, resources = stage.count(self.cloud)
+        self.say("deploy", f"{stacks} stacks, {resources} resources, by the CDK CLI", time.monotonic() - started)
+
+    def month(self, number: int) -> None:
+        """Upload a month of 2013 and follow it to the endpoint."""
+        name, data = f"2013-{number:02d}.csv", month_csv(number)
+        self.cloud.clients("s3").put_object(Bucket=self.outputs["LandingBucket"], Key=f"flights/data/{name}", Body=data)
+        rows = data.count(b"\n") - 1
+        self.console.print()
+        self.say("upload", f"flights/data/{name}   {rows:,} rows, {len(data) / 1e6:.1f} MB")
+        promoted = self.follow("TrainingMachine", number, f"run {run_id(number)}", f"cause: upload of {name}")
+        if promoted:
+            self.follow("ReleaseMachine", number, "release", f"flights/{number} → endpoint {self.outputs['EndpointFlights']}")
+        else:
+            self.say("", "the champion stays")
+
+    def follow(self, machine: str, number: int, title: str, about: str) -> bool:
+        """Print states as they end; True when the machine ended in a registered package or a live one."""
+        stepfunctions = self.cloud.clients("stepfunctions")
+        with self.console.status(f"{title} ..."):
+            execution = follow.wait_for(self.outputs[machine], number, stepfunctions)
+            self.say(title, about)
+            output: Any = None
+            for state in follow.states(execution, stepfunctions):
+                output = state.output
+                if (line := follow.line_of(state, lambda: self.evaluation(number))) is not None:
+                    self.say(f"  {state.name.lower()}", line, state.seconds)
+        return bool(output and output.get("outcome") in ("registered", "live"))
+
+    def evaluation(self, number: int) -> Evaluation:
+        key = f"flights/runs/{run_id(number)}/evaluate/0/evaluation.json"
+        return Evaluation.model_validate_json(self.cloud.clients("s3").get_object(Bucket=self.outputs["LakeBucket"], Key=key)["Body"].read())
+
+    def predict(self) -> None:
+        """Ask the live endpoint about flights of February, a month it has not seen."""
+        flights = pl.read_csv(month_csv(2)).filter(pl.col("late").is_not_null()).sample(SHOWN_FLIGHTS, seed=2013)
+        body = json.dumps({"instances": flights.drop("late", "flight_id", "time_hour", "tailnum").to_dicts()})
+        answer = self.cloud.clients("sagemaker-runtime").invoke_endpoint(
+            EndpointName=self.outputs["EndpointFlights"], ContentType="application/json", Body=body
+        )
+        said = json.loads(answer["Body"].read())
+        self.console.print()
+        self.say("predict", f"{SHOWN_FLIGHTS} flights of February through boto3, answered by {said['model']}")
+        for flight, prediction in zip(flights.to_dicts(), said["predictions"], strict=True):
+            guess, truth = ("late" if value else "on time" for value in (prediction["label"], flight["late"]))
+            mark = "[green]✓[/]" if prediction["label"] == flight["late"] else "[red]✗[/]"
+            name = f"{flight['carrier']} {flight['origin']}-{flight['dest']} {flight['time_hour'][:10]} {flight['hour']:02d}h"
+            self.console.print(f"              {name}   p(late) {prediction['score']:.2f}   said {guess:<8} was {truth:<8} {mark}")
+
+    def say(self, what: str, text: str, seconds: float | None = None) -> None:
+        took = f"   [dim]{seconds:.1f} s[/]" if seconds is not None else ""
+        self.console.print(f"[cyan]{what:<12}[/]  {text}{took}", highlight=False)
+
+    def show_logs(self) -> None:
+        """The newest log lines of everything, for a failed step."""
+        self.cloud.logs.flush()
+        logs = self.cloud.clients("logs")
+        lines = []
+        for group in (g["logGroupName"] for g in logs.describe_log_groups()["logGroups"]):
+            for log_stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+                events = logs.get_log_events(logGroupName=group, logStreamName=log_stream["logStreamName"])["events"]
+                lines += [(event["timestamp"], group, event["message"]) for event in events]
+        for _, group, message in sorted(lines)[-LOG_LINES:]:
+            self.console.print(f"[dim]{group}[/] {message}", highlight=False, markup=True, soft_wrap=True)
+
+
+@contextmanager
+def localcloud(console: Console, port: int) -> Iterator[LocalCloud]:
+    started = time.monotonic()
+    with LocalCloud(load_config(stage.ROOT / "localcloud.toml"), port) as cloud:
+        console.print(f"[cyan]{'localcloud':<12}[/]  {cloud.endpoint}   ready in {time.monotonic() - started:.1f} s", highlight=False)
+        yield cloud
+
+
+def tell(demo: Demo) -> None:
+    demo.deploy()
+    demo.month(1)
+    demo.predict()
+    demo.month(2)
+
+
+def stay(demo: Demo) -> None:
+    demo.deploy()
+    demo.console.print(f"\n{exports(demo.cloud.endpoint)}\n", highlight=False)
+    demo.console.print(
+        f"tidemill example flights --month 1 && aws s3 cp 2013-01.csv s3://{demo.outputs['LandingBucket']}/flights/data/", soft_wrap=True
+    )
+    demo.console.print("Ctrl-C stops it all.")
+    wait_for_stop()
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 when every step succeeded; otherwise the failing step's log was printed."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    started = time.monotonic()
+    staying = "--stay" in arguments
+    try:
+        with localcloud(console, PORT if staying else 0) as cloud:
+            demo = Demo(cloud, console)
+            try:
+                (stay if staying else tell)(demo)
+            except (follow.RunFailed, stage.CommandFailed) as error:
+                demo.show_logs()
+                console.print(f"\n[red]failed:[/] {error}", highlight=False, soft_wrap=True)
+                return 1
+    except PortTaken as error:
+        console.print(f"[red]failed:[/] {error}")
+        return 1
+    console.print(f"\nall of it stopped, {time.monotonic() - started:.0f} s in all", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

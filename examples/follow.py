@@ -1,0 +1,96 @@
+"""Follow an execution: its states as they end, with a line about what each did."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tidemill.evaluate.record import Evaluation
+
+PATIENCE_S = 300
+POLL_S = 0.1
+
+
+class RunFailed(Exception):
+    """An execution did not succeed, or did not appear."""
+
+
+@dataclass(frozen=True)
+class StateEnded:
+    """A state that ended: seconds it took, its output, the execution it belongs to."""
+
+    name: str
+    seconds: float
+    output: Any
+
+
+def wait_for(machine: str, number: int, stepfunctions: Any) -> str:
+    """The ARN of the machine's `number`-th execution, as soon as there is one."""
+    ends = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends:
+        found = stepfunctions.list_executions(stateMachineArn=machine)["executions"]
+        if len(found) >= number:
+            return str(found[-number]["executionArn"])
+        time.sleep(POLL_S)
+    raise RunFailed(f"no execution of {machine.rpartition(':')[2]} within {PATIENCE_S} s")
+
+
+def states(execution: str, stepfunctions: Any) -> Iterator[StateEnded]:
+    """States as they end, until the execution does. Raises RunFailed with its error and cause."""
+    entered: dict[str, datetime] = {}
+    seen = 0
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        status = stepfunctions.describe_execution(executionArn=execution)
+        events = stepfunctions.get_execution_history(executionArn=execution)["events"]
+        for event in events[seen:]:
+            if detail := event.get("stateEnteredEventDetails"):
+                entered.setdefault(detail["name"], event["timestamp"])
+            elif detail := event.get("stateExitedEventDetails"):
+                seconds = (event["timestamp"] - entered.get(detail["name"], event["timestamp"])).total_seconds()
+                yield StateEnded(detail["name"], seconds, json.loads(detail["output"]))
+        seen = len(events)
+        if status["status"] != "RUNNING":
+            break
+        if time.monotonic() > ends:
+            raise RunFailed(f"{execution}: still running after {PATIENCE_S} s")
+        time.sleep(POLL_S)
+    if status["status"] != "SUCCEEDED":
+        raise RunFailed(f"{execution.rpartition(':')[2]}: {status['status']}: {status.get('error', '')}: {status.get('cause', '')}")
+
+
+def line_of(state: StateEnded, evaluation: Callable[[], Evaluation]) -> str | None:
+    """What a person wants to know of a state; None for states that only route."""
+    output = state.output
+    match state.name:
+        case "Prepare":
+            return "; ".join(_prepared(upload) for bin_ in output for upload in bin_)
+        case "Assemble":
+            if output["stop"]:
+                return f"stops here: {'; '.join(output['reasons'])}"
+            covers = output["covers"]
+            return f"{covers['train']['rows']:,} rows of {covers['train']['period']} to learn from, held out: {covers['test']['period']}"
+        case "Train":
+            return "histogram gradient boosting, and a linear baseline beside it"
+        case "Evaluate":
+            e = evaluation()
+            against = f", champion {e.champion.scores.roc_auc}" if e.champion else ""
+            return f"AUC {e.challenger.roc_auc} on {e.rows:,} rows of {e.period}, linear baseline {e.baseline.roc_auc.value:.2f}{against}"
+        case "Gate":
+            return f"[bold]{output['decision']}[/]  {'; '.join(output['reasons'])}"
+        case "Register":
+            return f"{output['package']} {'approved (auto)' if output['approved'] else 'waits for approval'}"
+        case "Smoke":
+            return f"{output['golden']} golden requests answered as evaluated, on a candidate endpoint"
+        case "Confirm":
+            return f"live endpoint answers as {output['answered_by']}"
+    return None
+
+
+def _prepared(upload: dict[str, Any]) -> str:
+    if upload["outcome"] == "refused":
+        return f"{upload['key']} refused: {upload['reason']}"
+    without = upload["kept"] - upload["labelled"]
+    return f"{upload['kept']:,} rows kept ({without:,} without outcome), {upload['rejected']:,} rejected"
