@@ -9,15 +9,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import polars as pl
+import typer
 from rich.console import Console
 
 from examples import follow, stage
 from localcloud.cli import PORT, exports, wait_for_stop
 from localcloud.cloud import LocalCloud, PortTaken
-from localcloud.config import load_config
+from localcloud.config import ConfigError, load_config
 from tidemill.cli.flights import month_csv
 from tidemill.evaluate.record import Evaluation
 from tidemill.keys import run_id
@@ -105,9 +107,9 @@ class Demo:
 
 
 @contextmanager
-def localcloud(console: Console, port: int) -> Iterator[LocalCloud]:
+def localcloud(console: Console, config: Path, port: int) -> Iterator[LocalCloud]:
     started = time.monotonic()
-    with LocalCloud(load_config(stage.ROOT / "localcloud.toml"), port) as cloud:
+    with LocalCloud(load_config(config), port) as cloud:
         console.print(f"[cyan]{'localcloud':<12}[/]  {cloud.endpoint}   ready in {time.monotonic() - started:.1f} s", highlight=False)
         yield cloud
 
@@ -129,26 +131,27 @@ def stay(demo: Demo) -> None:
     wait_for_stop()
 
 
-def main(arguments: list[str]) -> int:
-    """Exit code 0 when every step succeeded; otherwise the failing step's log was printed."""
+def main(
+    staying: Annotated[bool, typer.Option("--stay", help="Deploy, print the exports, and stay until Ctrl-C.")] = False,
+    config: Annotated[Path, typer.Option(help="Where localcloud.toml lies.")] = stage.ROOT / "localcloud.toml",
+) -> None:
+    """Real flights through the whole flow on this machine. Exit code 1, with the log, when a step fails."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     started = time.monotonic()
-    staying = "--stay" in arguments
     try:
-        with localcloud(console, PORT if staying else 0) as cloud:
+        with localcloud(console, config, PORT if staying else 0) as cloud:
             demo = Demo(cloud, console)
             try:
                 (stay if staying else tell)(demo)
             except (follow.RunFailed, stage.CommandFailed) as error:
                 demo.show_logs()
                 console.print(f"\n[red]failed:[/] {error}", highlight=False, soft_wrap=True)
-                return 1
-    except PortTaken as error:
-        console.print(f"[red]failed:[/] {error}")
-        return 1
+                raise typer.Exit(1) from error
+    except (PortTaken, ConfigError) as error:
+        console.print(f"[red]failed:[/] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
     console.print(f"\nall of it stopped, {time.monotonic() - started:.0f} s in all", highlight=False)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    typer.run(main)

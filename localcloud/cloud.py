@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 from localcloud import ACCOUNT, REGION
@@ -111,3 +112,4 @@ def _settle_moto() -> None:
     os.environ.setdefault("MOTO_ACCOUNT_ID", ACCOUNT)
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    warnings.filterwarnings("ignore", message=r"Exception\(.*does not match an error shape")

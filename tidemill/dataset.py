@@ -48,10 +48,9 @@ class PartRecord(_Record):
 
 
 class DatasetPart(_Record):
-    """A part in a dataset: where it came from and its files. Later parts win where a key comes again."""
+    """A part in a dataset. Later parts win where a key comes again; which uploads gave a part is the ledger's to know."""
 
     id: str
-    upload: str
     files: tuple[PartFile, ...]
 
 

@@ -10,6 +10,7 @@ import time
 import traceback
 from importlib.metadata import version
 
+from tidemill import __version__
 from tidemill.dataset import Dataset, SplitName, describe
 from tidemill.errors import DatasetRefused
 from tidemill.load import load_dataset
@@ -18,7 +19,7 @@ from tidemill.model.features import features_of, labels_of
 from tidemill.spec import ModelSpec, load_spec
 from training import paths
 
-PINNED = ("numpy", "pandas", "polars", "scikit-learn", "tidemill")
+PINNED = ("numpy", "pandas", "polars", "scikit-learn")
 
 
 def train() -> package.TrainedModel:
@@ -39,7 +40,7 @@ def train() -> package.TrainedModel:
         train_rows=len(train_rows.labels),
         train_period=describe(dataset, "train"),
         threshold=_threshold(train_rows.labels.mean()),
-        versions={"python": sys.version.split()[0]} | {name: version(name) for name in PINNED},
+        versions={"python": sys.version.split()[0], "tidemill": __version__} | {name: version(name) for name in PINNED},
     )
     paths.MODEL.mkdir(parents=True, exist_ok=True)
     package.save(paths.MODEL, card, pipeline, baseline)

@@ -14,7 +14,7 @@ from infra.constructs.function import Function
 from infra.constructs.retention import removal, retention
 from infra.settings import Stage
 
-CONTEXT = ("tidemill", "training", "requirements/container.txt", "pyproject.toml")
+CONTEXT = ("tidemill", "training", "requirements/container.txt")
 """What the Dockerfile copies: the tag changes when any of it does."""
 
 

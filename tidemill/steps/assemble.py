@@ -50,7 +50,7 @@ def _parts(uploads: list[Upload], model: str, lake: Store) -> tuple[DatasetPart,
     """One entry a part: two uploads with the same content gave the same part, and the newest place in the order counts."""
     latest = {upload.part: upload for upload in current_uploads(uploads) if upload.part is not None}
     ordered = sorted(latest.items(), key=lambda item: item[1].order)
-    return tuple(DatasetPart(id=part, upload=upload.id, files=_record(model, part, lake).files) for part, upload in ordered)
+    return tuple(DatasetPart(id=part, files=_record(model, part, lake).files) for part, _ in ordered)
 
 
 def _record(model: str, part: str, lake: Store) -> PartRecord:

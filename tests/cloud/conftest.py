@@ -1,0 +1,109 @@
+"""One localcloud for the session, with the stacks deployed on it by the same engine the CDK CLI talks to."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples import follow
+from localcloud.cloud import LocalCloud
+from localcloud.cloudformation.assembly import deploy
+from localcloud.config import load_config
+from tidemill.adapters.ledger import DynamoLedger
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 90
+
+
+def synth(folder: Path) -> Path:
+    """`python app.py` as the CDK CLI runs it, for the local stage."""
+    env = os.environ | {"CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": json.dumps({"stage": "local", "aws:cdk:version-reporting": False})}
+    env |= {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20,21,22,23"}
+    subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+@dataclass
+class Deployment:
+    """The local stage, as a user and as an operator see it."""
+
+    cloud: LocalCloud
+    outputs: dict[str, str]
+
+    def client(self, service: str) -> Any:
+        return self.cloud.clients(service)
+
+    @property
+    def ledger(self) -> DynamoLedger:
+        return DynamoLedger(self.outputs["LedgerTable"], self.client("dynamodb"))
+
+    def upload(self, key: str, data: bytes) -> None:
+        self.client("s3").put_object(Bucket=self.outputs["LandingBucket"], Key=key, Body=data)
+
+    def lake(self, key: str) -> bytes:
+        return self.client("s3").get_object(Bucket=self.outputs["LakeBucket"], Key=key)["Body"].read()
+
+    def runs(self, machine: str) -> int:
+        return len(self.client("stepfunctions").list_executions(stateMachineArn=self.outputs[machine])["executions"])
+
+    def finished(self, machine: str, number: int) -> dict[str, Any]:
+        """The machine's `number`-th execution, once it has ended."""
+        stepfunctions = self.client("stepfunctions")
+        execution = follow.wait_for(self.outputs[machine], number, stepfunctions)
+        return until(lambda: (e := stepfunctions.describe_execution(executionArn=execution))["status"] != "RUNNING" and e)
+
+    def learn(self, key: str, data: bytes) -> dict[str, Any]:
+        """Upload and wait for the run it causes."""
+        number = self.runs("TrainingMachine") + 1
+        self.upload(key, data)
+        return self.finished("TrainingMachine", number)
+
+    def predict(self, body: bytes, content: str = "application/json", accept: str = "application/json") -> tuple[bytes, str]:
+        answer = self.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=self.outputs["EndpointFlights"], ContentType=content, Accept=accept, Body=body
+        )
+        return answer["Body"].read(), answer["CustomAttributes"]
+
+    def log_lines(self, step: str) -> str:
+        self.cloud.logs.flush()
+        logs, out = self.client("logs"), io.StringIO()
+        groups = [g["logGroupName"] for g in logs.describe_log_groups()["logGroups"] if f"-{step}Function" in g["logGroupName"]]
+        for group in groups:
+            for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+                for event in logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]:
+                    out.write(event["message"] + "\n")
+        return out.getvalue()
+
+
+def until(condition: Any, patience_s: float = PATIENCE_S) -> Any:
+    """The first true value of a condition. Fails the test when it does not come."""
+    ends = time.monotonic() + patience_s
+    while not (value := condition()):
+        if time.monotonic() > ends:
+            pytest.fail(f"nothing after {patience_s} s")
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory) -> Path:
+    return synth(tmp_path_factory.mktemp("cdk") / "first")
+
+
+@pytest.fixture(scope="session")
+def cloud() -> LocalCloud:
+    with LocalCloud(load_config(ROOT / "localcloud.toml")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stage(cloud, assembly) -> Deployment:
+    outputs = deploy(assembly, cloud.clients)
+    return Deployment(cloud, {key: value for stack in outputs.values() for key, value in stack.items()})

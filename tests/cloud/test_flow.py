@@ -1,0 +1,210 @@
+"""The whole chain on localcloud, in the order a user meets it. A pass here is no pass on AWS: docs/local-vs-aws.md."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import polars as pl
+import pytest
+
+from examples import follow
+from tests.cloud.conftest import Deployment, until
+from tidemill.cli.flights import month_csv
+from tidemill.evaluate.record import Evaluation
+from tidemill.model import package
+from tidemill.model.features import features_of
+from tidemill.prepare.read import read_upload
+from tidemill.prepare.rules import check
+
+pytestmark = [pytest.mark.cloud]
+
+FEATURES_AT_ONCE = 400
+
+
+@pytest.fixture(scope="module")
+def january(stage: Deployment) -> dict:
+    """January is uploaded and live."""
+    run = stage.learn("flights/data/2013-01.csv", month_csv(1))
+    release = stage.finished("ReleaseMachine", 1)
+    return {"run": run, "release": release}
+
+
+@pytest.fixture(scope="module")
+def champion(stage: Deployment, january, tmp_path_factory) -> package.Scorer:
+    """The live model as scikit-learn, from its model.tar.gz."""
+    live = stage.ledger.champion("flights")
+    folder = tmp_path_factory.mktemp("model")
+    bucket, _, key = live.model_data.removeprefix("s3://").partition("/")
+    data = stage.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(folder, filter="data")
+    return package.load(folder)
+
+
+def february(spec) -> pl.DataFrame:
+    return check(read_upload(month_csv(2), "2013-02.csv", spec), spec).rows.head(FEATURES_AT_ONCE)
+
+
+def test_an_upload_becomes_a_live_endpoint(stage, january):
+    assert january["run"]["status"] == "SUCCEEDED"
+    assert january["release"]["status"] == "SUCCEEDED"
+    run = stage.ledger.run("flights", 1)
+    assert (run.decision, run.outcome, run.package) == ("promote", "registered", "flights/1")
+    upload = stage.ledger.uploads("flights")[0]
+    assert (upload.state, upload.epoch) == ("prepared", 1)
+    live = stage.ledger.champion("flights")
+    assert live.package == "flights/1"
+    endpoint = stage.client("sagemaker").describe_endpoint(EndpointName="local-flights")
+    assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", live.endpoint_config)
+    assert stage.client("sagemaker").list_endpoints(NameContains="candidate")["Endpoints"] == []
+    assert stage.ledger.lease("flights").owner is None
+    assert [entry.kind for entry in stage.ledger.decisions("flights")] == ["gate", "run", "release"]
+
+
+def test_predictions_equal_the_scikit_learn_pipelines_own(stage, champion):
+    spec = champion.card.spec
+    rows = february(spec)
+    expected = champion.scores(features_of(rows, spec))
+    body = json.dumps({"instances": rows.select(spec.features).to_dicts()}).encode()
+    answer, named = stage.predict(body)
+    got = json.loads(answer)
+    assert (got["model"], named) == ("flights/1", "flights/1")
+    assert np.array_equal([p["score"] for p in got["predictions"]], expected)
+    assert [p["label"] for p in got["predictions"]] == (expected >= champion.card.threshold).tolist()
+
+
+def test_csv_in_and_out_gives_the_same_predictions(stage, champion):
+    spec = champion.card.spec
+    rows = february(spec)
+    expected = champion.scores(features_of(rows, spec)).tolist()
+    for header in (True, False):
+        answer, _ = stage.predict(rows.select(spec.features).write_csv(include_header=header).encode(), "text/csv", "text/csv")
+        assert [float(line.split(",")[0]) for line in answer.decode().splitlines()] == expected
+
+
+def test_a_wrong_request_is_a_clear_model_error(stage, january):
+    runtime = stage.client("sagemaker-runtime")
+    with pytest.raises(runtime.exceptions.ModelError) as error:
+        stage.predict(b'{"instances": [{"carrier": "UA"}]}')
+    assert error.value.response["OriginalStatusCode"] == 400
+    assert '"column":"origin"' in error.value.response["OriginalMessage"]
+
+
+BAD = {
+    "empty.csv": (b"", "the file is empty"),
+    "header.csv": (month_csv(1).partition(b"\n")[0] + b"\n", "a header without rows"),
+    "column.csv": (b"flight_id,late\nx,true\n", "missing columns time_hour, carrier"),
+    "picture.csv": (b"\x89PNG\r\n\x1a\n\x00\x00", "not a CSV file in UTF-8: byte 0 is 0x89"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_ends_with_its_reason_and_changes_nothing(stage, january, champion, name):
+    data, reason = BAD[name]
+    releases = stage.runs("ReleaseMachine")
+    ended = stage.learn(f"flights/data/{name}", data)
+    assert ended["status"] == "SUCCEEDED"
+    run = stage.ledger.runs("flights")[-1]
+    assert run.outcome == "refused"
+    assert reason in run.reasons[0]
+    assert next(u for u in stage.ledger.uploads("flights") if u.key.endswith(name)).state == "refused"
+    assert reason in stage.log_lines("Prepare")
+    assert stage.runs("ReleaseMachine") == releases
+    assert_answers_as(stage, "flights/1")
+
+
+def test_an_upload_for_an_unknown_model_is_refused_on_record_without_a_run(stage, january):
+    runs = stage.runs("TrainingMachine")
+    stage.upload("trains/data/a.csv", b"x\n1\n")
+    refused = until(lambda: stage.ledger.uploads("trains"))[0]
+    assert refused.state == "refused"
+    assert "model 'trains' is not deployed in stage 'local'" in refused.reason
+    assert stage.runs("TrainingMachine") == runs
+
+
+def test_a_key_outside_the_layout_is_a_log_line(stage, january):
+    runs = stage.runs("TrainingMachine")
+    stage.upload("somewhere/else.csv", b"x\n1\n")
+    until(lambda: '"key":"somewhere/else.csv"' in stage.log_lines("Intake"))
+    assert '"outcome":"ignored"' in stage.log_lines("Intake")
+    assert stage.runs("TrainingMachine") == runs
+
+
+def test_alarms_during_the_bake_bring_the_champion_back(stage, january):
+    """Both ways a release can go wrong leave the live endpoint as it was, with the reason on record."""
+    before = stage.ledger.champion("flights")
+    cloudwatch = stage.client("cloudwatch")
+    alarm = next(a["AlarmName"] for a in cloudwatch.describe_alarms()["MetricAlarms"] if "FlightsErrors" in a["AlarmName"])
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+    number = stage.runs("ReleaseMachine") + 1
+    stage.learn("flights/data/2013-02.csv", month_csv(2))
+    run = stage.ledger.runs("flights")[-1]
+    assert run.decision == "promote", run.reasons
+    ended = stage.finished("ReleaseMachine", number)
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="test")
+    assert (ended["status"], ended["error"]) == ("FAILED", "AlarmsRang")
+    assert stage.ledger.champion("flights") == before
+    assert_answers_as(stage, before.package)
+    version = int(run.package.partition("/")[2])
+    assert stage.ledger.release("flights", version).outcome == "restored"
+    package_arn = stage.ledger.package("flights", version).arn
+    described = stage.client("sagemaker").describe_model_package(ModelPackageName=package_arn)
+    assert described["ModelApprovalStatus"] == "Rejected"
+    assert alarm in described["ApprovalDescription"]
+
+
+def test_a_run_that_comes_before_the_image_waits_for_it(stage, january):
+    """The next good upload after the bad ones works too; its gate decides on the same rows for both models."""
+    ecr = stage.client("ecr")
+    repository = stage.outputs["ImageRepository"].partition("/")[2]
+    image = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": stage.outputs["ImageTag"]}])["images"][0]
+    ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": stage.outputs["ImageTag"]}])
+    number = stage.runs("TrainingMachine") + 1
+    stage.upload("flights/data/2013-03.csv", month_csv(3))
+    stepfunctions = stage.client("stepfunctions")
+    execution = follow.wait_for(stage.outputs["TrainingMachine"], number, stepfunctions)
+
+    def failures() -> list[str]:
+        events = stepfunctions.get_execution_history(executionArn=execution)["events"]
+        return [e["taskFailedEventDetails"]["error"] for e in events if "taskFailedEventDetails" in e]
+
+    assert until(failures)[0] == "Ecr.ImageNotFoundException"
+    ecr.put_image(
+        repositoryName=repository, imageManifest=image["imageManifest"], imageTag=stage.outputs["ImageTag"], imageDigest="sha256:" + "a" * 64
+    )
+    assert stage.finished("TrainingMachine", number)["status"] == "SUCCEEDED"
+
+
+def test_the_challenger_is_compared_with_the_champion_on_the_same_rows(stage):
+    run = stage.ledger.runs("flights")[-1]
+    evaluation = Evaluation.model_validate_json(stage.lake(run.evaluation))
+    assert evaluation.champion.champion == "flights/1"
+    assert evaluation.champion.scores.roc_auc.value != evaluation.challenger.roc_auc.value
+    assert run.decision == "promote", run.reasons
+    assert stage.finished("ReleaseMachine", 3)["status"] == "SUCCEEDED"
+    assert stage.ledger.champion("flights").package == "flights/3"
+    assert_answers_as(stage, "flights/3")
+
+
+def test_a_package_that_no_gate_promoted_is_not_released_whoever_approves_it(stage):
+    before = stage.ledger.champion("flights")
+    sagemaker, number = stage.client("sagemaker"), stage.runs("ReleaseMachine") + 1
+    image = {"Image": "x", "ModelDataUrl": before.model_data}
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName="local-flights",
+        ModelApprovalStatus="PendingManualApproval",
+        InferenceSpecification={"Containers": [image], "SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"]},
+    )["ModelPackageArn"]
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    ended = stage.finished("ReleaseMachine", number)
+    assert (ended["status"], ended["error"]) == ("FAILED", "ReleaseRefused")
+    assert "was not registered by a run" in ended["cause"]
+    assert stage.ledger.champion("flights") == before
+    assert_answers_as(stage, before.package)
+
+
+def assert_answers_as(stage: Deployment, name: str) -> None:
+    flights = pl.read_csv(month_csv(2)).head(1).drop("late", "flight_id", "time_hour", "tailnum")
+    _, named = stage.predict(json.dumps({"instances": flights.to_dicts()}).encode())
+    assert named == name
