@@ -22,6 +22,7 @@ class Stage:
     max_bake_s: int
     log_days: int
     image_wait_s: int
+    poll_s: int
     email: str | None = None
 
     def __post_init__(self) -> None:
@@ -34,9 +35,10 @@ def stage(name: str, email: str | None = None) -> Stage:
     if name == "local":
         return Stage(
             name, _machine(), f"{sys.version_info.major}.{sys.version_info.minor}", keep_data=False, quiet_s=1, max_bake_s=1, log_days=7,
-            image_wait_s=1, email=email,
+            image_wait_s=1,
+            poll_s=1, email=email,
         )  # fmt: skip
-    return Stage(name, "arm64", "3.13", keep_data=True, quiet_s=None, max_bake_s=86_400, log_days=90, image_wait_s=30, email=email)
+    return Stage(name, "arm64", "3.13", keep_data=True, quiet_s=None, max_bake_s=86_400, log_days=90, image_wait_s=30, poll_s=10, email=email)
 
 
 def _machine() -> Architecture:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import warnings
@@ -43,6 +44,7 @@ class LocalCloud:
 
     def start(self) -> None:
         """Listen on 127.0.0.1. Raises PortTaken."""
+        _check_free(self._port)
         _settle_moto()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
@@ -64,10 +66,7 @@ class LocalCloud:
         front = Front(DomainDispatcherApplication(create_backend_app))
         MotoRequestHandler.protocol_version = "HTTP/1.1"
         MotoRequestHandler.log_request = lambda *_: None
-        try:
-            self._server = make_server("127.0.0.1", self._port, front, threaded=True, request_handler=MotoRequestHandler)
-        except (OSError, SystemExit) as error:
-            raise PortTaken(f"port {self._port} of 127.0.0.1 is taken: stop what listens there, or choose another port") from error
+        self._server = make_server("127.0.0.1", self._port, front, threaded=True, request_handler=MotoRequestHandler)
         self._port = self._server.server_port
         os.environ["MOTO_PORT"] = str(self._port)
         threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
@@ -105,6 +104,15 @@ class LocalCloud:
         self._server.server_close()
         if self._own_folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(f"port {port} of 127.0.0.1 is taken: stop what listens there, or choose another port") from error
 
 
 def _settle_moto() -> None:

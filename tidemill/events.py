@@ -122,6 +122,7 @@ class FinishRequest(RunRef):
     execution: str
     outcome: RunOutcome | None = None
     failure: Failure | None = None
+    started_at: str
     now: str
 
 

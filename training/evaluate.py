@@ -7,7 +7,6 @@ Inputs below /opt/ml/processing/input: `challenger` and, when there is one, `cha
 import os
 import sys
 import tarfile
-import traceback
 from pathlib import Path
 
 import polars as pl
@@ -72,16 +71,10 @@ def _unpack(folder: Path) -> Path:
     return folder / "model"
 
 
-def main() -> int:
-    try:
-        evaluation = evaluate(os.environ.get("CHAMPION") or None)
-        print(f"AUC {evaluation.challenger.roc_auc} on {evaluation.rows:,} rows of {evaluation.period}", flush=True)
-    except Exception as error:  # the container's outermost frame: the reason must reach ExitMessage
-        traceback.print_exc()
-        paths.fail(error)
-        return 1
-    return 0
+def main() -> None:
+    evaluation = evaluate(os.environ.get("CHAMPION") or None)
+    print(f"AUC {evaluation.challenger.roc_auc} on {evaluation.rows:,} rows of {evaluation.period}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(paths.command(main))

@@ -7,7 +7,6 @@ among them: under network isolation this process cannot reach it.
 import json
 import sys
 import time
-import traceback
 from importlib.metadata import version
 
 from tidemill import __version__
@@ -60,15 +59,5 @@ def _threshold(base_rate: float) -> float:
     return float(base_rate)
 
 
-def main() -> int:
-    try:
-        train()
-    except Exception as error:  # the container's outermost frame: the reason must reach FailureReason
-        traceback.print_exc()
-        paths.fail(error)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(paths.command(train))

@@ -106,7 +106,7 @@ class ServingStack(Stack):
         machine = Machine(
             self, "release", stage=self._stage, functions={f"{name}Function": function for name, function in steps.items()},
             texts={"Stage": self._stage.name, "ServeRole": serve.role.role_arn, "AlarmNames": f"{{{names}}}"},
-            numbers={"PollSeconds": 1 if not self._stage.keep_data else 10}, topic=self._data.topic,
+            numbers={"PollSeconds": self._stage.poll_s}, topic=self._data.topic,
         )  # fmt: skip
         machine.allow(
             "sagemaker:CreateModel", "sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",

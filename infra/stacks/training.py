@@ -122,6 +122,9 @@ class TrainingStack(Stack):
         assemble = self._function("assemble", env.AssembleSettings, ledger | lake)
         self._ledger(assemble)
         self._lake(assemble, read=("*/code/*", "*/parts/*/part.json"), write=("*/datasets/*",))
+        # The release machine's stack comes later; its generated name starts with that stack's.
+        releases = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:execution:tidemill-{self._stage.name}-serving-*:*"
+        assemble.allow("states:DescribeExecution", on=[releases])
         gate = self._function("gate", env.GateSettings, ledger | lake)
         self._ledger(gate)
         self._lake(gate, read=("*/code/*", "*/runs/*/evaluate/*"))
@@ -154,7 +157,7 @@ class TrainingStack(Stack):
                 "Stage": self._stage.name, "TrainRole": train.role.role_arn, "EvaluateRole": evaluate.role.role_arn, "ImageTag": self._image.tag,
                 "ImageRepository": repository.repository_name, "ImageRepositoryUri": repository.repository_uri,
             },
-            numbers={"ImageWaitSeconds": self._stage.image_wait_s}, topic=self._data.topic,
+            numbers={"ImageWaitSeconds": self._stage.image_wait_s, "PollSeconds": self._stage.poll_s}, topic=self._data.topic,
         )  # fmt: skip
         machine.allow("ecr:DescribeImages", on=[repository.repository_arn])
         machine.allow(

@@ -18,7 +18,7 @@ from localcloud.functions.service import Functions
 
 log = logging.getLogger("localcloud")
 
-IDLE_S = 0.05
+IDLE_S = 0.1
 RECEIVE_AT_MOST = 10
 
 
@@ -29,6 +29,7 @@ class QueuePoller:
         self._clients = clients
         self._functions = functions
         self._clock = clock
+        self._urls: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="queue-poller")
 
@@ -48,7 +49,7 @@ class QueuePoller:
     def _poll(self, mapping: dict[str, Any]) -> bool:
         sqs = self._clients("sqs")
         try:
-            url = sqs.get_queue_url(QueueName=mapping["EventSourceArn"].rpartition(":")[2])["QueueUrl"]
+            url = self._url(mapping["EventSourceArn"])
             messages = sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=min(mapping["BatchSize"], RECEIVE_AT_MOST), AttributeNames=["All"], MessageAttributeNames=["All"]
             ).get("Messages", [])
@@ -59,6 +60,11 @@ class QueuePoller:
         if messages:
             threading.Thread(target=self._handle, args=(mapping, url, messages), daemon=True).start()
         return bool(messages)
+
+    def _url(self, arn: str) -> str:
+        if arn not in self._urls:
+            self._urls[arn] = self._clients("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+        return self._urls[arn]
 
     def _handle(self, mapping: dict[str, Any], url: str, messages: list[dict[str, Any]]) -> None:
         """Invoke with the batch; what the function did not fail is deleted, the rest becomes visible again by timeout."""

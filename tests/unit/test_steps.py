@@ -9,7 +9,7 @@ from tests.fakes import MemoryEndpoints, MemoryLedger, MemoryModels, MemoryRegis
 from tests.samples import folder, rows
 from tests.unit.test_evaluate import evaluation
 from tidemill import keys
-from tidemill.errors import ReleaseBusy, ReleaseRefused, SmokeFailed, Superseded
+from tidemill.errors import ReleaseBusy, ReleaseRefused, SmokeFailed, SpecError, Superseded
 from tidemill.evaluate.record import GoldenRequest
 from tidemill.events import (
     ClaimRequest,
@@ -70,7 +70,7 @@ class World:
         return prepare_bin(request, NOW, ledger=self.ledger, landing=self.landing, lake=self.lake)
 
     def assemble(self, epoch: int = 1):
-        return assemble_run(RunRef(model="boats", epoch=epoch), ledger=self.ledger, lake=self.lake)
+        return assemble_run(RunRef(model="boats", epoch=epoch), ledger=self.ledger, workflow=self.workflow, lake=self.lake)
 
     def gate(self, auc: float = 0.7, epoch: int = 1, **more):
         self.lake.put("e.json", evaluation(auc, **more).model_dump_json().encode())
@@ -82,7 +82,7 @@ class World:
 
     def finish(self, epoch: int = 1, outcome: str | None = "registered", failure: Failure | None = None):
         execution = self.workflow.execution(f"boats-{epoch:04d}")
-        request = FinishRequest(model="boats", epoch=epoch, execution=execution, outcome=outcome, failure=failure, now=NOW)
+        request = FinishRequest(model="boats", epoch=epoch, execution=execution, outcome=outcome, failure=failure, started_at=NOW, now=NOW)
         return finish_run(request, ledger=self.ledger, ticks=self.ticks)
 
     def registered(self, epoch: int = 1) -> None:
@@ -331,6 +331,37 @@ def test_a_failure_is_recorded_with_its_state_and_reason(world):
     run = world.ledger.run("boats", 1)
     assert run.outcome == "failed"
     assert run.reasons == ("Train: States.TaskFailed: AlgorithmError: one class only",)
+
+
+def test_a_run_that_failed_to_claim_is_on_record_and_does_not_start_itself_again(world):
+    """The upload stays pending: nothing is lost, but nothing loops either."""
+    world.models.folders["s3://assets/boats.zip"] = folder("name = 3")
+    world.upload("boats/data/a.csv", rows())
+    with pytest.raises(SpecError):
+        world.claim()
+    world.ticks.sent.clear()
+    world.finish(outcome=None, failure=Failure(state="Claim", error="SpecError", cause="name: 3"))
+    assert world.ticks.sent == []
+    assert world.ledger.run("boats", 1).reasons == ("Claim: SpecError: name: 3",)
+    assert world.ledger.uploads("boats")[0].state == "pending"
+    assert world.ledger.lease("boats").owner is None
+    world.upload("boats/data/b.csv", rows(), at_ms=T0 + 1000)
+    world.finish(outcome=None, failure=Failure(state="Claim", error="SpecError", cause="name: 3"))
+    assert world.ticks.sent[-1] == ("boats", 0)
+
+
+def test_a_run_waits_for_a_release_that_decides_who_the_champion_is(world):
+    world.registered()
+    world.workflow.executions["arn:release:1"] = True
+    world.release()
+    world.upload("boats/data/2.csv", rows(12))
+    world.claim(2)
+    world.prepare(2)
+    with pytest.raises(ReleaseBusy):
+        world.assemble(2)
+    end = ReleaseEnd(**world.ref(), outcome="live", endpoint_config="test-boats-1-abcd")
+    release_finish(end, "test", ledger=world.ledger, registry=world.registry, endpoints=world.endpoints)
+    assert world.assemble(2)["champion"] == "boats/1"
 
 
 def test_a_run_that_lost_its_epoch_writes_nothing(world):

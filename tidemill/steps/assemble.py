@@ -5,15 +5,21 @@ from typing import Any
 
 from tidemill import keys
 from tidemill.dataset import SPLITS, Dataset, DatasetPart, PartRecord, assemble, channel_manifest, describe
-from tidemill.errors import DatasetRefused
+from tidemill.errors import DatasetRefused, ReleaseBusy
 from tidemill.events import RunRef
-from tidemill.ports import Ledger, Store
+from tidemill.ports import Ledger, Store, Workflow
 from tidemill.records import Run, Upload
 from tidemill.steps.pinned import pinned_spec
 
 
-def assemble_run(request: RunRef, *, ledger: Ledger, lake: Store) -> dict[str, Any]:
-    """The dataset's id and channels for the jobs; or `stop` with the outcome when there is nothing new to learn."""
+def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: Store) -> dict[str, Any]:
+    """The dataset's channels and the champion to compare with; or `stop` with the outcome when there is nothing new to learn.
+
+    Raises ReleaseBusy while a release of the model runs: its end decides who the champion is.
+    """
+    holder = ledger.release_lock(request.model)
+    if holder is not None and workflow.running(holder):
+        raise ReleaseBusy(f"{request.model}: waits for {holder} to end, it decides who the champion is")
     run = ledger.run(request.model, request.epoch)
     uploads = ledger.uploads(request.model)
     mine = [upload for upload in uploads if upload.id in run.uploads]
@@ -31,11 +37,14 @@ def assemble_run(request: RunRef, *, ledger: Ledger, lake: Store) -> dict[str, A
         return _stop(run, "nothing_new", (*refused, f"the dataset {dataset.id} was learned from before"), ledger)
     _write(dataset, lake)
     ledger.put_run(run.model_copy(update={"dataset": dataset.id, "reasons": refused}))
+    champion = ledger.champion(request.model)
     return {
         "stop": False,
         "dataset": dataset.id,
         "dataset_uri": lake.uri(f"{keys.dataset_prefix(request.model, dataset.id)}dataset/"),
         "channels": {split: lake.uri(keys.channel_manifest(request.model, dataset.id, split)) for split in SPLITS},
+        "champion": champion.package if champion else None,
+        "champion_model": champion.model_data if champion else None,
         "covers": {split: {"rows": dataset.rows(split), "period": describe(dataset, split)} for split in SPLITS},
     }
 

@@ -38,7 +38,6 @@ def claim(request: ClaimRequest, stage: str, *, ledger: Ledger, models: Models, 
             uploads=tuple(upload.id for upload in taken), spec_hash=spec.hash, code_hash=entry.sha256,
         )
     )  # fmt: skip
-    champion = ledger.champion(request.model)
     return {
         "model": request.model,
         "epoch": request.epoch,
@@ -50,8 +49,6 @@ def claim(request: ClaimRequest, stage: str, *, ledger: Ledger, models: Models, 
         "evaluate_key": keys.evaluation_prefix(request.model, run),
         "evaluate_uri": lake.uri(keys.evaluation_prefix(request.model, run)),
         "train": {"instance": spec.train.instance, "max_runtime_s": spec.train.max_runtime_s},
-        "champion": champion.package if champion else None,
-        "champion_model": champion.model_data if champion else None,
     }
 
 
