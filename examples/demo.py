@@ -65,13 +65,19 @@ class Demo:
             output: Any = None
             for state in follow.states(execution, stepfunctions):
                 output = state.output
-                if (line := follow.line_of(state, lambda: self.evaluation(number))) is not None:
+                if (line := follow.line_of(state, follow.Sources(lambda: self.evaluation(number), self.training_log))) is not None:
                     self.say(f"  {state.name.lower()}", line, state.seconds)
         return bool(output and output.get("outcome") in ("registered", "live"))
 
     def evaluation(self, number: int) -> Evaluation:
         key = f"flights/runs/{run_id(number)}/evaluate/0/evaluation.json"
         return Evaluation.model_validate_json(self.cloud.clients("s3").get_object(Bucket=self.outputs["LakeBucket"], Key=key)["Body"].read())
+
+    def training_log(self, job: str) -> str:
+        """The last line a training job printed."""
+        self.cloud.logs.flush()
+        events = self.cloud.clients("logs").get_log_events(logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=f"{job}/algo-1")["events"]
+        return str(events[-1]["message"])
 
     def predict(self) -> None:
         """Ask the live endpoint about flights of February, a month it has not seen."""
@@ -90,8 +96,9 @@ class Demo:
             self.console.print(f"              {name}   p(late) {prediction['score']:.2f}   said {guess:<8} was {truth:<8} {mark}")
 
     def say(self, what: str, text: str, seconds: float | None = None) -> None:
+        first, _, rest = text.partition("\n")
         took = f"   [dim]{seconds:.1f} s[/]" if seconds is not None else ""
-        self.console.print(f"[cyan]{what:<12}[/]  {text}{took}", highlight=False)
+        self.console.print(f"[cyan]{what:<12}[/]  {first}{took}", *([rest] if rest else []), sep="\n", highlight=False, soft_wrap=True)
 
     def show_logs(self) -> None:
         """The newest log lines of everything, for a failed step."""

@@ -61,7 +61,15 @@ def states(execution: str, stepfunctions: Any) -> Iterator[StateEnded]:
         raise RunFailed(f"{execution.rpartition(':')[2]}: {status['status']}: {status.get('error', '')}: {status.get('cause', '')}")
 
 
-def line_of(state: StateEnded, evaluation: Callable[[], Evaluation]) -> str | None:
+@dataclass(frozen=True)
+class Sources:
+    """Where the lines come from beside the states' own outputs: evaluation.json, and what a training job printed last."""
+
+    evaluation: Callable[[], Evaluation]
+    training_log: Callable[[str], str]
+
+
+def line_of(state: StateEnded, sources: Sources) -> str | None:
     """What a person wants to know of a state; None for states that only route."""
     output = state.output
     match state.name:
@@ -73,13 +81,13 @@ def line_of(state: StateEnded, evaluation: Callable[[], Evaluation]) -> str | No
             covers = output["covers"]
             return f"{covers['train']['rows']:,} rows of {covers['train']['period']} to learn from, held out: {covers['test']['period']}"
         case "Train":
-            return "histogram gradient boosting, and a linear baseline beside it"
+            return sources.training_log(output["TrainingJobName"])
         case "Evaluate":
-            e = evaluation()
+            e = sources.evaluation()
             against = f", champion {e.champion.scores.roc_auc}" if e.champion else ""
             return f"AUC {e.challenger.roc_auc} on {e.rows:,} rows of {e.period}, linear baseline {e.baseline.roc_auc.value:.2f}{against}"
         case "Gate":
-            return f"[bold]{output['decision']}[/]  {'; '.join(output['reasons'])}"
+            return "\n".join((f"[bold]{output['decision']}[/]", *(f"              - {reason}" for reason in output["reasons"])))
         case "Register":
             return f"{output['package']} {'approved (auto)' if output['approved'] else 'waits for approval'}"
         case "Smoke":

@@ -51,7 +51,7 @@ class Lease(_Record):
 
 
 class Run(_Record):
-    """One training run. `finished_at` and `outcome` are set by finish."""
+    """One training run. `refused`: files it could not use; `reasons`: why it ended as it did; finish sets outcome and finished_at."""
 
     model: str
     epoch: int
@@ -64,6 +64,7 @@ class Run(_Record):
     dataset: str | None = None
     evaluation: str | None = None
     decision: Literal["promote", "reject"] | None = None
+    refused: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     package: str | None = None
     outcome: RunOutcome | None = None

@@ -30,7 +30,8 @@ def train() -> package.TrainedModel:
     started = time.monotonic()
     pipeline = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows)
     baseline = estimators.fit("linear", spec, train_rows, validation_rows)
-    print(f"trained {spec.train.estimator} on {len(train_rows.labels):,} rows in {time.monotonic() - started:.1f} s", flush=True)
+    took = time.monotonic() - started
+    print(f"{spec.train.estimator} estimator and linear baseline fitted to {len(train_rows.labels):,} rows in {took:.1f} s", flush=True)
     card = package.TrainedModel(
         spec=spec,
         run=settings["run"],

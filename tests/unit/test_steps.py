@@ -248,7 +248,7 @@ def test_a_good_file_beside_a_bad_one_is_learned_from(world):
     for number in range(len(bins)):
         prepare_bin(PrepareRequest(model="boats", epoch=1, bin=number), NOW, ledger=world.ledger, landing=world.landing, lake=world.lake)
     assert world.assemble()["stop"] is False
-    assert "empty" in world.ledger.run("boats", 1).reasons[0]
+    assert "empty" in world.ledger.run("boats", 1).refused[0]
 
 
 def test_an_object_that_is_gone_is_refused_not_fatal(world):

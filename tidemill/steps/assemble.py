@@ -36,7 +36,7 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
     }:
         return _stop(run, "nothing_new", (*refused, f"the dataset {dataset.id} was learned from before"), ledger)
     _write(dataset, lake)
-    ledger.put_run(run.model_copy(update={"dataset": dataset.id, "reasons": refused}))
+    ledger.put_run(run.model_copy(update={"dataset": dataset.id, "refused": refused}))
     champion = ledger.champion(request.model)
     return {
         "stop": False,
