@@ -72,6 +72,8 @@ class Sources:
 def line_of(state: StateEnded, sources: Sources) -> str | None:
     """What a person wants to know of a state; None for states that only route."""
     output = state.output
+    if isinstance(output, dict) and output.keys() == {"Error", "Cause"}:  # a Catch took the state's failure
+        return f"[red]failed[/]  {output['Error']}"
     match state.name:
         case "Prepare":
             return "; ".join(_prepared(upload) for bin_ in output for upload in bin_)

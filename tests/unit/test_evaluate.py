@@ -79,6 +79,11 @@ def test_the_first_model_needs_only_the_floor():
     assert refused.reasons == ("AUC 0.52 [0.50, 0.54] is below the floor 0.58",)
 
 
+def test_the_floor_is_a_floor_for_the_estimate_itself():
+    assert decide(evaluation(0.58), GATE).outcome == "promote"
+    assert decide(evaluation(0.5799), GATE).outcome == "reject"
+
+
 def test_refuses_challenger_worse_than_champion():
     decision = decide(evaluation(0.60, 0.80, (-0.20, -0.22, -0.18)), GATE)
     assert decision.outcome == "reject"
