@@ -76,7 +76,7 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
         return f"[red]failed[/]  {output['Error']}"
     match state.name:
         case "Prepare":
-            return "; ".join(_prepared(upload) for bin_ in output for upload in bin_)
+            return "; ".join(_prepared(bin_) for bin_ in output)
         case "Assemble":
             if output["stop"]:
                 return f"stops here: {'; '.join(output['reasons'])}"
@@ -99,8 +99,7 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
     return None
 
 
-def _prepared(upload: dict[str, Any]) -> str:
-    if upload["outcome"] == "refused":
-        return f"{upload['key']} refused: {upload['reason']}"
-    without = upload["kept"] - upload["labelled"]
-    return f"{upload['kept']:,} rows kept ({without:,} without outcome), {upload['rejected']:,} rejected"
+def _prepared(summary: dict[str, Any]) -> str:
+    without = summary["kept"] - summary["labelled"]
+    kept = f"{summary['kept']:,} rows kept ({without:,} without outcome), {summary['rejected']:,} rejected"
+    return "; ".join((kept, *(f"refused {text}" for text in summary["first_refused"])))

@@ -23,6 +23,7 @@ class Stage:
     log_days: int
     image_wait_s: int
     poll_s: int
+    bake_poll_s: int
     email: str | None = None
 
     def __post_init__(self) -> None:
@@ -36,9 +37,11 @@ def stage(name: str, email: str | None = None) -> Stage:
         return Stage(
             name, _machine(), f"{sys.version_info.major}.{sys.version_info.minor}", keep_data=False, quiet_s=1, max_bake_s=1, log_days=7,
             image_wait_s=1,
-            poll_s=1, email=email,
+            poll_s=1, bake_poll_s=1, email=email,
         )  # fmt: skip
-    return Stage(name, "arm64", "3.13", keep_data=True, quiet_s=None, max_bake_s=86_400, log_days=90, image_wait_s=30, poll_s=10, email=email)
+    return Stage(
+        name, "arm64", "3.13", keep_data=True, quiet_s=None, max_bake_s=86_400, log_days=90, image_wait_s=30, poll_s=10, bake_poll_s=60, email=email
+    )
 
 
 def _machine() -> Architecture:

@@ -11,7 +11,7 @@ from tidemill.adapters.ledger import DynamoLedger
 from tidemill.environment import PrepareSettings
 from tidemill.events import PrepareRequest
 from tidemill.keys import run_id
-from tidemill.steps.prepare import prepare_bin
+from tidemill.steps.prepare import prepare_bin, summarize
 
 settings = PrepareSettings.load()
 logger = Logger(service="prepare")
@@ -20,12 +20,12 @@ ledger, landing, lake = DynamoLedger(settings.ledger_table), S3Store(settings.la
 
 
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: Any) -> list[dict[str, Any]]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request = PrepareRequest.model_validate(event)
-    prepared = [asdict(upload) for upload in prepare_bin(request, event["now"], ledger=ledger, landing=landing, lake=lake)]
+    prepared = prepare_bin(request, event["now"], ledger=ledger, landing=landing, lake=lake)
     for upload in prepared:
-        logger.info("prepared", extra=upload | {"model": request.model, "run_id": run_id(request.epoch), "step": "prepare"})
-    refused = sum(upload["outcome"] == "refused" for upload in prepared)
-    if refused:
-        metrics.add_metric("UploadsRefused", MetricUnit.Count, refused)
-    return prepared
+        logger.info("prepared", extra=asdict(upload) | {"model": request.model, "run_id": run_id(request.epoch), "step": "prepare"})
+    summary = summarize(prepared)
+    if summary["refused"]:
+        metrics.add_metric("UploadsRefused", MetricUnit.Count, summary["refused"])
+    return summary

@@ -27,7 +27,7 @@ class MemoryLedger:
 
     def claim_upload(self, upload: Upload, epoch: int) -> bool:
         known = self._uploads[upload.model, upload.id]
-        free = known.state == "pending" or (known.state == "claimed" and known.epoch <= epoch)
+        free = known.state == "pending" or (known.state == "claimed" and known.epoch <= epoch) or (known.state == "prepared" and known.epoch < epoch)
         if not free or self.lease(upload.model).epoch != epoch:
             return False
         self._uploads[upload.model, upload.id] = upload.model_copy(update={"state": "claimed", "epoch": epoch})

@@ -18,7 +18,8 @@ class RowRefused(ScoringRefused):
 
     def __init__(self, row: int, column: str, rule: str, value: object) -> None:
         super().__init__(f"row {row}, column {column}: {rule}, got {value!r}")
-        self.detail = {"row": row, "column": column, "rule": rule, "value": value if isinstance(value, str | int | float | None) else str(value)}
+        plain = isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))
+        self.detail = {"row": row, "column": column, "rule": rule, "value": value if plain else str(value)}
 
 
 def parse_json(body: bytes, spec: ModelSpec) -> dict[str, list[object]]:

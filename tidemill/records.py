@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 UploadState = Literal["pending", "claimed", "prepared", "refused", "stored"]
 RunOutcome = Literal["registered", "rejected", "refused", "nothing_new", "failed"]
-ReleaseOutcome = Literal["live", "refused", "restored"]
+ReleaseOutcome = Literal["live", "refused", "restored", "restore_failed"]
 
 
 class _Record(BaseModel):
@@ -18,7 +18,8 @@ class _Record(BaseModel):
 class Upload(_Record):
     """One version of one object in the landing bucket. Its identity is bucket, key and version id.
 
-    pending → claimed (by the run of `epoch`) → prepared | refused. Labels are `stored` until the watch step reads them.
+    pending → claimed (by the run of `epoch`) → prepared | refused. `prepare_hash` is the spec's that made the part: under other
+    rules a later run claims and prepares it again. Labels are `stored` until the watch step reads them.
     """
 
     bucket: str
@@ -31,6 +32,7 @@ class Upload(_Record):
     epoch: int | None = None
     attempts: int = 0
     part: str | None = None
+    prepare_hash: str | None = None
     reason: str | None = None
 
     @property

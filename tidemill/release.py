@@ -14,9 +14,9 @@ def resource_name(stage: str, model: str, version: int, deployment: str) -> str:
     return f"{stage}-{model}-{version}-{deployment}"
 
 
-def candidate_name(stage: str, model: str) -> str:
-    """The endpoint a package is smoke-tested on before the live one is touched. `--` cannot be part of a model's name."""
-    return f"{stage}-{model}--candidate"
+def candidate_name(stage: str, model: str, version: int, deployment: str) -> str:
+    """The endpoint a package is smoke-tested on before the live one is touched; its own, since deleting one takes a while."""
+    return f"{resource_name(stage, model, version, deployment)}-candidate"
 
 
 def golden_body(golden: Sequence[GoldenRequest]) -> bytes:

@@ -3,6 +3,7 @@
 The environment names the package that answers (MODEL_PACKAGE); the port is SageMaker's SAGEMAKER_BIND_TO_PORT, or 8080.
 """
 
+import json
 import os
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ class Invocations:
         return JSONResponse(predict.answer(scores, threshold, self.name), headers=named)
 
     def _refuse(self, error: dict[str, object]) -> Response:
-        return JSONResponse({"error": error}, status_code=400, headers={ANSWERED_BY: self.name})
+        # ASCII: what a client sent may hold lone surrogates, which have no UTF-8.
+        return Response(json.dumps({"error": error}), status_code=400, media_type="application/json", headers={ANSWERED_BY: self.name})
 
 
 def _media(headers: Headers, name: str) -> str:

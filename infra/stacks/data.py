@@ -4,6 +4,7 @@ from typing import cast
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -39,6 +40,15 @@ class DataStack(Stack):
             removal_policy=removal(stage),
         )
         self.topic = sns.Topic(self, "Alerts", display_name=f"Tidemill {stage.name}", enforce_ssl=True)
+        # A policy of its own (enforce_ssl makes one) replaces the default that lets CloudWatch publish.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[cast("iam.IPrincipal", iam.ServicePrincipal("cloudwatch.amazonaws.com"))],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
         if stage.email:
             self.topic.add_subscription(cast("sns.ITopicSubscription", subscriptions.EmailSubscription(stage.email)))
         for key, value in {

@@ -48,6 +48,7 @@ class ImageStack(Stack):
             timeout=Duration.minutes(30),
         )
         self.repository.grant_pull_push(project)
+        self.repository.grant(project, "ecr:DescribeImages")
         starter = Function(self, "start_build", stage=stage, layers=[], settings=None, environment={})
         starter.allow("codebuild:StartBuild", on=[project.project_arn])
         CustomResource(

@@ -60,7 +60,7 @@ class ServingStack(Stack):
             )
 
         share = cloudwatch.MathExpression(
-            expression="errors / MAX([calls, 1])", period=Duration.minutes(1),
+            expression="IF(calls > 0, errors / calls, 0)", period=Duration.minutes(1),
             using_metrics={"errors": metric("Invocation5XXErrors", "Sum"), "calls": metric("Invocations", "Sum")},
         )  # fmt: skip
         name, topic = spec.name, self._data.topic
@@ -106,7 +106,7 @@ class ServingStack(Stack):
         machine = Machine(
             self, "release", stage=self._stage, functions={f"{name}Function": function for name, function in steps.items()},
             texts={"Stage": self._stage.name, "ServeRole": serve.role.role_arn, "AlarmNames": f"{{{names}}}"},
-            numbers={"PollSeconds": self._stage.poll_s}, topic=self._data.topic,
+            numbers={"PollSeconds": self._stage.poll_s, "BakePollSeconds": self._stage.bake_poll_s}, topic=self._data.topic,
         )  # fmt: skip
         machine.allow(
             "sagemaker:CreateModel", "sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",

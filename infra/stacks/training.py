@@ -100,7 +100,7 @@ class TrainingStack(Stack):
         """The functions the machine calls; each with its grants right under it."""
         lake = {"LAKE_BUCKET": self._data.lake.bucket_name}
         ledger = {"LEDGER_TABLE": self._data.ledger.table_name}
-        claim = self._function("claim", env.ClaimSettings, self._common | lake)
+        claim = self._function("claim", env.ClaimSettings, self._common | lake, memory_mb=512, timeout_s=300)
         self._ledger(claim)
         self._models_of(claim)
         self._lake(claim, write=("*/code/*", "*/runs/*"))
@@ -119,11 +119,11 @@ class TrainingStack(Stack):
         # ListBucket makes a missing object answer 404, not 403: the reason an upload is refused for must be the true one.
         prepare.allow("s3:ListBucket", on=[self._data.lake.bucket_arn, self._data.landing.bucket_arn])
         prepare.allow("s3:GetObject", "s3:GetObjectVersion", on=[self._data.landing.arn_for_objects("*")])
-        assemble = self._function("assemble", env.AssembleSettings, ledger | lake)
+        assemble = self._function("assemble", env.AssembleSettings, ledger | lake, memory_mb=1024, timeout_s=300)
         self._ledger(assemble)
         self._lake(assemble, read=("*/code/*", "*/parts/*/part.json"), write=("*/datasets/*",))
-        # The release machine's stack comes later; its generated name starts with that stack's.
-        releases = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:execution:tidemill-{self._stage.name}-serving-*:*"
+        # The release machine's stack comes later; CloudFormation names a machine by its logical id, which starts with Release.
+        releases = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:execution:Release*:*"
         assemble.allow("states:DescribeExecution", on=[releases])
         gate = self._function("gate", env.GateSettings, ledger | lake)
         self._ledger(gate)

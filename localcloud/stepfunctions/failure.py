@@ -1,5 +1,8 @@
 """How a state fails: an error name, as Retry and Catch match it, and a cause for people."""
 
+UNCATCHABLE = {"States.Runtime", "States.DataLimitExceeded"}
+"""States.ALL does not take these."""
+
 
 class StateFailure(Exception):
     def __init__(self, error: str, cause: str) -> None:
@@ -12,6 +15,8 @@ class StateFailure(Exception):
 
         Source: docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
         """
+        if self.error in UNCATCHABLE:
+            return self.error in names
         if self.error in names or "States.ALL" in names:
             return True
         return "States.TaskFailed" in names and self.error != "States.Timeout"

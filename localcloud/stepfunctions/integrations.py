@@ -85,11 +85,16 @@ class Integrations:
             answer = getattr(self._clients(service), xform_name(operation))(**coerce(model.input_shape, arguments))
             return pascal(model.output_shape, _plain(answer))
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            code = code if code.endswith("Exception") else f"{code}Exception"
-            raise StateFailure(f"{named}.{code}", error.response["Error"].get("Message", "")) from error
+            raise StateFailure(_error_name(service, named, error.response["Error"]["Code"]), error.response["Error"].get("Message", "")) from error
         except ParamValidationError as error:
             raise StateFailure("States.Runtime", f"{service}:{action}: {error}") from error
+
+
+def _error_name(service: str, named: str, code: str) -> str:
+    """`<Service>.<Error>Exception` for an error the service's model has, `<Service>.<Service>Exception` for any other."""
+    modelled = {shape.name for shape in _model(service).error_shapes} | {shape.error_code for shape in _model(service).error_shapes}
+    known = code if code in modelled or code.removesuffix("Exception") in modelled else named
+    return f"{named}.{known if known.endswith('Exception') else f'{known}Exception'}"
 
 
 @cache

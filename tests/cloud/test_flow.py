@@ -88,7 +88,7 @@ def test_a_wrong_request_is_a_clear_model_error(stage, january):
     with pytest.raises(runtime.exceptions.ModelError) as error:
         stage.predict(b'{"instances": [{"carrier": "UA"}]}')
     assert error.value.response["OriginalStatusCode"] == 400
-    assert '"column":"origin"' in error.value.response["OriginalMessage"]
+    assert json.loads(error.value.response["OriginalMessage"])["error"]["column"] == "origin"
 
 
 BAD = {

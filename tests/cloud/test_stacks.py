@@ -68,6 +68,24 @@ def test_every_alarm_reaches_the_topic(assembly):
     assert all(alarm["Properties"]["AlarmActions"] and alarm["Properties"]["OKActions"] for alarm in alarms)
 
 
+def test_alarm_expressions_keep_to_what_cloudwatch_evaluates(assembly):
+    """MAX of a list of a metric and a number is refused by PutMetricAlarm; no local tool knows that."""
+    text = json.dumps([t["Resources"] for t in templates(assembly).values()])
+    assert "IF(calls > 0, errors / calls, 0)" in text
+    assert "MAX([" not in text
+
+
+def test_cloudwatch_may_publish_to_the_topic_whose_policy_replaces_the_default(assembly):
+    policies = [
+        r["Properties"]["PolicyDocument"]
+        for t in templates(assembly).values()
+        for r in t["Resources"].values()
+        if r["Type"] == "AWS::SNS::TopicPolicy"
+    ]
+    allowed = [s for p in policies for s in p["Statement"] if s["Effect"] == "Allow"]
+    assert [s["Principal"] for s in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+
+
 def test_no_statement_of_ours_allows_everything(assembly):
     for template in templates(assembly).values():
         for logical_id, resource in template["Resources"].items():

@@ -2,6 +2,7 @@
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tests.fakes import MemoryLedger
@@ -140,6 +141,31 @@ def test_packages_champions_and_releases(ledger):
         ledger.claim_release("boats", 1, release.model_copy(update={"execution": "arn:r2"}))
     ledger.finish_release("boats", 1, release.model_copy(update={"outcome": "live"}))
     assert ledger.release("boats", 1).outcome == "live"
+
+
+class Contended:
+    """A DynamoDB client whose first transactions meet another one."""
+
+    def __init__(self, client, conflicts: int) -> None:
+        self._client, self.left = client, conflicts
+
+    def transact_write_items(self, **arguments):
+        if self.left:
+            self.left -= 1
+            reasons = {"CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}]}
+            raise ClientError({"Error": {"Code": "TransactionCanceledException", "Message": ""}} | reasons, "TransactWriteItems")
+        return self._client.transact_write_items(**arguments)
+
+    def __getattr__(self, name: str):
+        return getattr(self._client, name)
+
+
+def test_a_conflict_with_another_writer_is_tried_again_not_taken_for_a_lost_epoch():
+    with mock_aws():
+        known = dynamo()
+        known.acquire("boats", 1, "arn:1")
+        DynamoLedger("ledger", Contended(known._client, 3)).put_run(run())
+        assert known.run("boats", 1) == run()
 
 
 def test_the_release_lock_has_one_owner_who_may_be_dead(ledger):

@@ -30,6 +30,7 @@ def test_json_and_csv_give_the_same_rows():
         ({"crew": 1.5}, {"row": 1, "column": "crew", "rule": "type integer", "value": 1.5}),
         ({"kind": 7}, {"row": 1, "column": "kind", "rule": "type category", "value": 7}),
         ({"length_m": "inf"}, {"row": 1, "column": "length_m", "rule": "type float", "value": "inf"}),
+        ({"length_m": float("nan")}, {"row": 1, "column": "length_m", "rule": "type float", "value": "nan"}),
         ({"crew": [1]}, {"row": 1, "column": "crew", "rule": "type integer", "value": "[1]"}),
     ],
 )

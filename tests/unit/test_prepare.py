@@ -121,6 +121,14 @@ def test_gzip_bom_crlf_and_another_column_order_give_the_same_rows():
     assert [f.sha256 for f in plain.record.files] == [f.sha256 for f in shuffled.record.files]
 
 
+def test_a_gzip_file_of_several_members_is_read_to_its_end():
+    whole = rows().encode()
+    members = gzip.compress(whole[:500]) + gzip.compress(whole[500:])
+    assert prepare(members, "a.csv.gz", spec()).record.kept == 40
+    with pytest.raises(UploadRefused, match="broken after"):
+        prepare(gzip.compress(whole) + b"trailing", "a.csv.gz", spec())
+
+
 def test_a_split_by_time_has_one_file_a_day_and_by_key_one_a_side():
     assert [f.name for f in prepare(rows(3).encode(), "a.csv", spec()).record.files] == ["2024-05-01", "2024-05-02", "2024-05-03"]
     assert [f.name for f in prepare(rows(20, 10).encode(), "a.csv", spec(by_key())).record.files] == ["test", "train", "validation"]

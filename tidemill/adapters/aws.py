@@ -119,7 +119,7 @@ class SageMakerRegistry:
 
     def _decide(self, arn: str, status: str, reason: str) -> None:
         with translated(arn):
-            self._sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=reason[:1024])
+            self._sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=" ".join(reason.split())[:1024])
 
 
 class SageMakerEndpoints:

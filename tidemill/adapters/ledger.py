@@ -4,6 +4,8 @@ Items: LEASE · UPLOAD#<id> · RUN#<epoch> · PACKAGE#<version> · CHAMPION · R
 DECISION#<seq>, and the head of the decision chain, DECISIONS.
 """
 
+import random
+import time
 from typing import Any, TypeVar
 
 import boto3
@@ -13,11 +15,13 @@ from pydantic import BaseModel
 
 from tidemill.adapters.errors import translated
 from tidemill.adapters.items import plain, stored
-from tidemill.errors import RecordMissing, Superseded
+from tidemill.errors import RecordMissing, ServiceUnavailable, Superseded
 from tidemill.records import Champion, DecisionEntry, Lease, Package, Release, Run, Upload, chained
 
 LEASE, CHAMPION, RELEASE_LOCK, DECISIONS = "LEASE", "CHAMPION", "RELEASE_LOCK", "DECISIONS"
 CHAIN_ATTEMPTS = 20
+CONFLICT_ATTEMPTS = 7
+CONFLICTS = {"TransactionConflict", "TransactionConflictException"}
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -41,11 +45,11 @@ class DynamoLedger:
         return sorted((_load(Upload, item) for item in self._query(model, "UPLOAD#")), key=lambda upload: upload.order)
 
     def claim_upload(self, upload: Upload, epoch: int) -> bool:
-        """Take an upload that is pending, or was claimed by an epoch that ended without preparing it."""
-        free = "#state = :pending OR (#state = :claimed AND epoch <= :epoch)"
+        """Take an upload that is pending, was claimed by an epoch that ended without preparing it, or was prepared by an earlier one."""
+        free = "#state = :pending OR (#state = :claimed AND epoch <= :epoch) OR (#state = :prepared AND epoch < :epoch)"
         put = self._put(
             upload.model, f"UPLOAD#{upload.id}", _dump(upload.model_copy(update={"state": "claimed", "epoch": epoch})), free,
-            {":pending": "pending", ":claimed": "claimed", ":epoch": epoch}, {"#state": "state"},
+            {":pending": "pending", ":claimed": "claimed", ":prepared": "prepared", ":epoch": epoch}, {"#state": "state"},
         )  # fmt: skip
         return self._try(self._held(upload.model, epoch), put)
 
@@ -62,18 +66,15 @@ class DynamoLedger:
 
     def acquire(self, model: str, epoch: int, owner: str) -> None:
         """Become the owner of epoch `epoch`; calling again with the same owner is fine. Raises Superseded."""
-        free = "(attribute_not_exists(epoch) AND :before = :zero) OR (epoch = :before AND attribute_type(#owner, :null))"
-        values = {":before": epoch - 1, ":zero": 0, ":null": "NULL", ":epoch": epoch, ":owner": owner}
-        put = self._put(
-            model, LEASE, {"epoch": epoch, "owner": owner}, f"{free} OR (epoch = :epoch AND #owner = :owner)", values, {"#owner": "owner"}
-        )
-        if not self._try(put):
+        free, values = _idle_before(epoch)
+        values |= {":epoch": epoch, ":owner": owner}
+        body = {"epoch": epoch, "owner": owner}
+        if not self._try(self._put(model, LEASE, body, f"{free} OR (epoch = :epoch AND #owner = :owner)", values, {"#owner": "owner"})):
             raise Superseded(f"{model}: epoch {epoch} cannot be claimed by {owner}, the lease is {self.lease(model)}")
 
     def skip_epoch(self, model: str, epoch: int) -> None:
         """Count an epoch whose execution ended before it claimed, so that the next can start; a lost race is fine."""
-        values = {":before": epoch - 1, ":zero": 0, ":null": "NULL"}
-        free = "(attribute_not_exists(epoch) AND :before = :zero) OR (epoch = :before AND attribute_type(#owner, :null))"
+        free, values = _idle_before(epoch)
         self._try(self._put(model, LEASE, {"epoch": epoch, "owner": None}, free, values, {"#owner": "owner"}))
 
     def release_lease(self, model: str, epoch: int, owner: str) -> None:
@@ -182,7 +183,8 @@ class DynamoLedger:
         put: dict[str, Any] = {"TableName": self._table, "Item": self._item(body | {"model": model, "item": item})}
         if condition:
             put["ConditionExpression"] = condition
-            put["ExpressionAttributeNames"] = (names or {}) | ({"#item": "item"} if "#item" in condition else {})
+            used = (names or {}) | {"#item": "item"}
+            put["ExpressionAttributeNames"] = {name: real for name, real in used.items() if name in condition}
             put["ExpressionAttributeValues"] = self._item(values or {})
             put = {name: value for name, value in put.items() if value != {}}
         return {"Put": put}
@@ -200,16 +202,33 @@ class DynamoLedger:
             raise Superseded(f"{model}: epoch {epoch} is over, nothing was written")
 
     def _try(self, *actions: dict[str, Any]) -> bool:
-        """Write all or nothing; False when a condition does not hold."""
-        with translated("ledger write"):
+        """Write all or nothing; False when a condition does not hold.
+
+        A conflict says nothing about the condition: another transaction touched an item at that moment. It is tried again.
+        """
+        for attempt in range(CONFLICT_ATTEMPTS):
             try:
-                self._client.transact_write_items(TransactItems=list(actions))
+                with translated("ledger write"):
+                    self._write(actions)
             except ClientError as error:
-                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
-                if error.response["Error"]["Code"] == "TransactionCanceledException" and reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
+                codes = {error.response["Error"]["Code"], *(r.get("Code") for r in error.response.get("CancellationReasons", []))}
+                if "ConditionalCheckFailed" in codes or "ConditionalCheckFailedException" in codes:
                     return False
-                raise
-        return True
+                if not codes & CONFLICTS:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  # jitter
+            else:
+                return True
+        raise ServiceUnavailable(f"ledger write: in conflict with other writers {CONFLICT_ATTEMPTS} times")
+
+    def _write(self, actions: tuple[dict[str, Any], ...]) -> None:
+        """One action is a plain conditional write; several are a transaction, at twice the price."""
+        if len(actions) > 1:
+            self._client.transact_write_items(TransactItems=list(actions))
+        elif put := actions[0].get("Put"):
+            self._client.put_item(**put)
+        else:
+            self._client.delete_item(**actions[0]["Delete"])
 
     def _get(self, model: str, item: str) -> dict[str, Any] | None:
         with translated("ledger read"):
@@ -232,6 +251,13 @@ class DynamoLedger:
 
     def _body(self, item: dict[str, Any]) -> dict[str, Any]:
         return {name: plain(self._deserialize(value)) for name, value in item.items()}
+
+
+def _idle_before(epoch: int) -> tuple[str, dict[str, Any]]:
+    """The condition that nobody holds the lease and that the epoch before this one was the last."""
+    if epoch == 1:
+        return "attribute_not_exists(#item)", {}
+    return "(epoch = :before AND attribute_type(#owner, :null))", {":before": epoch - 1, ":null": "NULL"}
 
 
 def _load(record: type[R], item: dict[str, Any]) -> R:

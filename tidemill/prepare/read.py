@@ -13,7 +13,7 @@ from tidemill.spec import ModelSpec
 if TYPE_CHECKING:
     import _csv
 
-MAX_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 96 * 1024 * 1024
 """The most that one upload may hold once unpacked: what the prepare function's memory carries."""
 
 
@@ -58,13 +58,17 @@ def read_upload(data: bytes, name: str, spec: ModelSpec) -> Table:
 
 
 def _gunzip(data: bytes) -> bytes:
-    unpack = zlib.decompressobj(wbits=31)
-    try:
-        out = unpack.decompress(data, MAX_BYTES + 1)
-    except zlib.error as error:
-        raise UploadRefused(f"not a gzip file: {error}") from error
-    if len(out) <= MAX_BYTES and not unpack.eof:
-        raise UploadRefused(f"the gzip stream is cut short after {len(out):,} bytes; upload the file again")
+    """Every member of a gzip file, at most a byte more than may be read."""
+    out = b""
+    while data and len(out) <= MAX_BYTES:
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            out += unpack.decompress(data, MAX_BYTES + 1 - len(out))
+        except zlib.error as error:
+            raise UploadRefused(f"not a gzip file, or broken after {len(out):,} bytes: {error}") from error
+        if len(out) <= MAX_BYTES and not unpack.eof:
+            raise UploadRefused(f"the gzip stream is cut short after {len(out):,} bytes; upload the file again")
+        data = unpack.unused_data.lstrip(b"\0")
     return out
 
 

@@ -26,7 +26,7 @@ def claim(request: ClaimRequest, stage: str, *, ledger: Ledger, models: Models, 
     folder = models.folder(entry)
     spec = _pin_spec(request.model, folder, entry.sha256, lake)
     uploads = [
-        upload.model_copy(update={"attempts": upload.attempts + 1}) for upload in ledger.uploads(request.model) if _free(upload, request.epoch)
+        upload.model_copy(update={"attempts": upload.attempts + 1}) for upload in ledger.uploads(request.model) if _free(upload, request.epoch, spec)
     ]
     taken = [upload for upload in uploads if ledger.claim_upload(upload, request.epoch)]
     run = keys.run_id(request.epoch)
@@ -64,8 +64,10 @@ def deployment_of(execution: str) -> str:
     return hashlib.sha256(machine.encode()).hexdigest()[:4]
 
 
-def _free(upload: Upload, epoch: int) -> bool:
-    """Pending, or left claimed by a run that is over (single flight: every earlier epoch is)."""
+def _free(upload: Upload, epoch: int, spec: ModelSpec) -> bool:
+    """Pending, left claimed by a run that is over (single flight: every earlier epoch is), or prepared under other rules."""
+    if upload.state == "prepared":
+        return upload.prepare_hash != spec.prepare_hash and upload.epoch != epoch
     return upload.state == "pending" or (upload.state == "claimed" and upload.epoch is not None and upload.epoch <= epoch)
 
 

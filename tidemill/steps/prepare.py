@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from tidemill import keys
 from tidemill.dataset import PartRecord
@@ -38,6 +39,13 @@ def prepare_bin(request: PrepareRequest, now: str, *, ledger: Ledger, landing: S
     return [_prepare(upload, spec, request.epoch, now, ledger, landing, lake) for upload in uploads]
 
 
+def summarize(prepared: list[PreparedUpload]) -> dict[str, Any]:
+    """What the state machine carries of a bin: a state may hold 256 KB, the ledger has the rest."""
+    refused = [f"{upload.key}: {upload.reason}" for upload in prepared if upload.outcome == "refused"]
+    totals = {name: sum(getattr(upload, name) for upload in prepared) for name in ("rows", "kept", "labelled", "rejected")}
+    return {"uploads": len(prepared), **totals, "refused": len(refused), "first_refused": [text[:300] for text in refused[:3]]}
+
+
 def _prepare(upload: Upload, spec: ModelSpec, epoch: int, now: str, ledger: Ledger, landing: Store, lake: Store) -> PreparedUpload:
     if upload.state == "refused":
         return PreparedUpload(upload.id, upload.key, "refused", reason=upload.reason)
@@ -51,7 +59,7 @@ def _prepare(upload: Upload, spec: ModelSpec, epoch: int, now: str, ledger: Ledg
             reasons=(reason,), inputs={"upload": upload.id, "run": keys.run_id(epoch)},
         )  # fmt: skip
         return PreparedUpload(upload.id, upload.key, "refused", reason=reason)
-    ledger.finish_upload(upload.model_copy(update={"state": "prepared", "part": record.id}), epoch)
+    ledger.finish_upload(upload.model_copy(update={"state": "prepared", "part": record.id, "prepare_hash": spec.prepare_hash}), epoch)
     return PreparedUpload(upload.id, upload.key, "prepared", record.rows, record.kept, record.labelled, record.rejected)
 
 

@@ -52,6 +52,6 @@ def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Ev
             "dataset": evaluation.dataset,
             "spec": run.spec_hash,
             "code": run.code_hash,
-            "owners": ", ".join(spec.owners)[:256],
+            "owners": " ".join(spec.owners)[:256],  # the values' pattern has no comma
         },
     }

@@ -26,17 +26,16 @@ def release_claim(request: ReleaseRequest, stage: str, max_bake_s: int, *, ledge
         raise ReleaseBusy(f"{package.name} waits: {holder} is releasing another package of {model}")
     run = ledger.run(model, package.run)
     spec = pinned_spec(model, run.code_hash, lake)
-    champion = ledger.champion(model)
+    deployment = deployment_of(request.execution)
     return {
         "model": model,
         "version": package.version,
         "package": package.name,
         "image": package.image,
         "model_data": package.model_data,
-        "name": release.resource_name(stage, model, package.version, deployment_of(request.execution)),
+        "name": release.resource_name(stage, model, package.version, deployment),
         "endpoint": keys.endpoint_name(stage, model),
-        "candidate": release.candidate_name(stage, model),
-        "previous_config": champion.endpoint_config if champion else None,
+        "candidate": release.candidate_name(stage, model, package.version, deployment),
         "serve": {"memory_mb": spec.serve.memory_mb, "max_concurrency": spec.serve.max_concurrency, "bake_s": min(spec.serve.bake_s, max_bake_s)},
     }
 
@@ -78,7 +77,7 @@ def release_finish(request: ReleaseEnd, stage: str, *, ledger: Ledger, registry:
         _crown(package, request, ledger)
     else:
         registry.reject(package.arn, reason or request.outcome)
-    endpoints.delete(release.candidate_name(stage, request.model))
+    endpoints.delete(release.candidate_name(stage, request.model, request.version, deployment_of(request.execution)))
     claimed = ledger.release(request.model, request.version)
     if claimed.outcome is None:
         done = claimed.model_copy(update={"outcome": request.outcome, "reason": reason, "finished_at": request.now})

@@ -27,10 +27,18 @@ class Context:
 
     def name(self, limit: int = 64, separator: str = "-") -> str:
         """`<stack>-<logical id>-<random>`, cut from the middle to the limit, as CloudFormation names things."""
-        suffix = "".join(secrets.choice(SUFFIX) for _ in range(12))
+        suffix = self._suffix()
         room = limit - len(suffix) - 2
         logical = self.logical_id[: room // 2]
         return separator.join((self.stack[: room - len(logical)], logical, suffix))
+
+    def short_name(self) -> str:
+        """`<logical id>-<random>`: what CloudFormation calls state machines."""
+        return f"{self.logical_id}-{self._suffix()}"
+
+    @staticmethod
+    def _suffix() -> str:
+        return "".join(secrets.choice(SUFFIX) for _ in range(12))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _code(code: dict[str, Any]) -> dict[str, Any]:
 
 
 def _machine(context: Context, p: Properties) -> Made:
-    name = p.get("StateMachineName") or context.name(80)
+    name = p.get("StateMachineName") or context.short_name()
     arguments = {"name": name, "definition": _definition(p), "roleArn": p["RoleArn"], "type": p.get("StateMachineType", "STANDARD")}
     arn = context.clients("stepfunctions").create_state_machine(**arguments, **_machine_options(p))["stateMachineArn"]
     return Made(arn, {"Arn": arn, "Name": name})
