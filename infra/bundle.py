@@ -99,7 +99,7 @@ def _compile(target: Path, stage: Stage) -> None:
         compileall.compile_dir(target, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, stripdir=str(target), workers=2)
     elif interpreter := shutil.which(f"python{stage.python}"):
         flags = ["-q", "-j", "2", "--invalidation-mode", "unchecked-hash", "-s", str(target)]
-        subprocess.run([interpreter, "-m", "compileall", *flags, str(target)], check=False)
+        subprocess.run([interpreter, "-m", "compileall", *flags, str(target)], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 import urllib.request
@@ -28,8 +29,7 @@ class Container:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
         self.venv = folder / "venv"
-        interpreter = shutil.which("python3.13") if works("python3.13") else "python3"
-        subprocess.run([interpreter, "-m", "venv", str(self.venv)], check=True)
+        subprocess.run([interpreter(), "-m", "venv", str(self.venv)], check=True)
         self.env = {"PATH": f"{self.root}/usr/local/bin:{self.venv}/bin:{os.environ['PATH']}", "HOME": str(folder)}
         self.env |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         self.workdir = self.root
@@ -62,9 +62,13 @@ class Container:
         return subprocess.Popen([command], env=env, cwd=self.workdir, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def works(interpreter: str) -> bool:
-    found = shutil.which(interpreter)
-    return bool(found) and subprocess.run([found, "-c", "import venv"], check=False, capture_output=True).returncode == 0
+def interpreter() -> str:
+    """The image's python, 3.13, where it is at hand (also below pyenv); otherwise this one."""
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob("3.13*/bin/python3.13"))
+    for found in [shutil.which("python3.13"), *map(str, pyenv)]:
+        if found and subprocess.run([found, "-c", "import venv, ensurepip"], check=False, capture_output=True).returncode == 0:
+            return found
+    return sys.executable
 
 
 @pytest.fixture(scope="module")
