@@ -30,11 +30,10 @@ CREDENTIAL = re.compile(r"Credential=[^/]+/\d+/[^/]*/([^/]+)/")
 
 @dataclass(frozen=True)
 class Service:
-    """Operations of a botocore service that localcloud answers. `whole`: moto answers none of it."""
+    """A botocore service that localcloud answers whole: an operation that is not here is refused by name."""
 
     name: str
     operations: Mapping[str, Handler]
-    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,9 @@ class Front:
         else:
             try:
                 model, uri = get_service_router(service.name).match(request)
+                operation = str(model.name)
             except NotFound:
-                return None
-            operation = str(model.name)
-        if operation not in service.operations and not service.whole:
-            return None
+                operation = f"{request.method} {request.path}"
         return Call(service, operation, request, uri)
 
     def _answer(self, call: Call) -> tuple[int, dict[str, Any], str | bytes]:

@@ -1,12 +1,17 @@
 """Lines of functions, jobs and builds go to CloudWatch Logs, through its API, from one writer thread."""
 
+import logging
 import queue
 import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from localcloud.clients import Clients
+
+log = logging.getLogger("localcloud")
 
 BATCH = 500
 
@@ -39,6 +44,8 @@ class LogWriter:
                 batch.append(line)
             try:
                 self._put(batch)
+            except (ClientError, BotoCoreError):
+                log.exception("%s lines were not written", len(batch))
             finally:
                 for _ in batch:
                     self._lines.task_done()
@@ -50,7 +57,13 @@ class LogWriter:
         client = self._clients("logs")
         for (group, stream), events in streams.items():
             self._ensure(group, stream)
-            client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+            try:
+                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+            except client.exceptions.ResourceNotFoundException:
+                # Deleted since, with its stack: like Lambda, make it again.
+                self._streams.discard((group, stream))
+                self._ensure(group, stream)
+                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
     def _ensure(self, group: str, stream: str) -> None:
         if (group, stream) in self._streams:

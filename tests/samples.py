@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+from tidemill.evaluate.record import Comparison, Evaluation, Interval, Scores
 from tidemill.spec import ModelSpec, parse_spec
 
 SPEC = """
@@ -56,3 +57,18 @@ def folder(text: str = SPEC) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("model.toml", text)
     return buffer.getvalue()
+
+
+def scores(auc: float) -> Scores:
+    return Scores(roc_auc=Interval(value=auc, low=auc - 0.02, high=auc + 0.02), log_loss=0.5, brier=0.2)
+
+
+def evaluation(auc: float, champion: float | None = None, difference: tuple[float, float, float] = (0, 0, 0)) -> Evaluation:
+    value, low, high = difference
+    against = (
+        None if champion is None else Comparison(champion="boats/6", scores=scores(champion), difference=Interval(value=value, low=low, high=high))
+    )
+    return Evaluation(
+        model="boats", run="0007", dataset="d", rows=2498, positives=600, period="May", confidence=0.95, challenger=scores(auc),
+        baseline=scores(0.6), champion=against, golden=(),
+    )  # fmt: skip

@@ -129,7 +129,6 @@ class FinishRequest(RunRef):
 class ReleaseRequest(_Event):
     """An approved package, and the execution that releases it."""
 
-    package_arn: str
     group: str
     version: int
     execution: str

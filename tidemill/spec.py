@@ -1,7 +1,7 @@
 """ModelSpec: what a `model.toml` may say.
 
-It is the one file a data scientist writes. Whatever it accepts has an effect today: an option that nothing reads is an
-error, like a typo.
+It is the one file a data scientist writes. It accepts only what the system does today: a key with one possible value
+declares it, and anything else is an error, like a typo.
 """
 
 import hashlib

@@ -130,7 +130,7 @@ class ServingStack(Stack):
                 source=["aws.sagemaker"], detail_type=["SageMaker Model Package State Change"], detail={"ModelPackageGroupName": groups, **APPROVED}
             ),
         )
-        fields = {"package_arn": "ModelPackageArn", "group": "ModelPackageGroupName", "version": "ModelPackageVersion"}
+        fields = {"group": "ModelPackageGroupName", "version": "ModelPackageVersion"}
         target = targets.SfnStateMachine(
             cast("sfn.IStateMachine", self.machine.machine),
             dead_letter_queue=cast("sqs.IQueue", undelivered.dead),

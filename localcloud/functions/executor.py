@@ -3,7 +3,6 @@
 import io
 import threading
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 from localcloud.errors import ServiceError
@@ -63,7 +62,7 @@ class Executor:
             pool = [(b, e) for b, e in pool if e not in stale]
             if concurrency is not None and len(pool) >= concurrency:
                 raise ServiceError("TooManyRequestsException", "Rate Exceeded.")
-            environment = Environment(replace(blueprint), self._python, self._aws, self._processes, self._logs)
+            environment = Environment(blueprint, self._python, self._aws, self._processes, self._logs)
             self._pools[blueprint.arn] = [*pool, (blueprint, environment)]
         for old in stale:
             old.stop()

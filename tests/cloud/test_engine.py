@@ -5,6 +5,7 @@ import json
 import pytest
 
 from localcloud.cloudformation.assembly import DeploymentFailed, deploy_stack
+from tests.cloud.conftest import until
 
 pytestmark = [pytest.mark.cloud]
 
@@ -87,11 +88,20 @@ def test_a_bucket_with_objects_is_not_deleted_and_says_so(cloud, name):
     s3, client = cloud.clients("s3"), cloud.clients("cloudformation")
     s3.put_object(Bucket=outputs["BRef"], Key="k", Body=b"x")
     client.delete_stack(StackName=name)
-    while status(cloud, name) == "DELETE_IN_PROGRESS":
-        pass
+    until(lambda: status(cloud, name) != "DELETE_IN_PROGRESS")
     assert status(cloud, name) == "DELETE_FAILED"
     assert "BucketNotEmpty" in client.describe_stacks(StackName=name)["Stacks"][0]["StackStatusReason"]
     s3.delete_object(Bucket=outputs["BRef"], Key="k")
+
+
+def test_lines_logged_after_their_group_was_deleted_are_not_lost_and_nobody_hangs(cloud):
+    group, logs = "/test/deleted", cloud.clients("logs")
+    cloud.logs.write(group, "s", "before")
+    cloud.logs.flush()
+    logs.delete_log_group(logGroupName=group)
+    cloud.logs.write(group, "s", "after")
+    cloud.logs.flush()
+    assert [e["message"] for e in logs.get_log_events(logGroupName=group, logStreamName="s")["events"]] == ["after"]
 
 
 def test_what_localcloud_does_not_do_is_refused_by_name(cloud):

@@ -132,7 +132,7 @@ def test_a_key_outside_the_layout_is_a_log_line(stage, january):
 
 
 def test_alarms_during_the_bake_bring_the_champion_back(stage, january):
-    """Both ways a release can go wrong leave the live endpoint as it was, with the reason on record."""
+    """The package is Rejected with the reason, and the endpoint answers as before."""
     before = stage.ledger.champion("flights")
     cloudwatch = stage.client("cloudwatch")
     alarm = next(a["AlarmName"] for a in cloudwatch.describe_alarms()["MetricAlarms"] if "FlightsErrors" in a["AlarmName"])

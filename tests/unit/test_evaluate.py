@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from tests.samples import spec
+from tests.samples import evaluation, spec
 from tidemill.errors import DatasetRefused
 from tidemill.evaluate import metrics
 from tidemill.evaluate.compare import check_labels
-from tidemill.evaluate.record import Comparison, Evaluation, Interval, Scores
+from tidemill.evaluate.record import Interval
 from tidemill.gate import decide
 
 GATE = spec().gate
@@ -55,21 +55,6 @@ def test_a_model_does_not_differ_from_itself():
 def test_a_holdout_of_one_class_is_refused(labels):
     with pytest.raises(DatasetRefused, match="one class only"):
         check_labels(np.array(labels, dtype=np.int8))
-
-
-def scores(auc: float) -> Scores:
-    return Scores(roc_auc=Interval(value=auc, low=auc - 0.02, high=auc + 0.02), log_loss=0.5, brier=0.2)
-
-
-def evaluation(auc: float, champion: float | None = None, difference: tuple[float, float, float] = (0, 0, 0)) -> Evaluation:
-    value, low, high = difference
-    against = (
-        None if champion is None else Comparison(champion="boats/6", scores=scores(champion), difference=Interval(value=value, low=low, high=high))
-    )
-    return Evaluation(
-        model="boats", run="0007", dataset="d", rows=2498, positives=600, period="May", confidence=0.95, challenger=scores(auc),
-        baseline=scores(0.6), champion=against, golden=(),
-    )  # fmt: skip
 
 
 def test_the_first_model_needs_only_the_floor():
