@@ -73,6 +73,8 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
     """What a person wants to know of a state; None for states that only route."""
     output = state.output
     if isinstance(output, dict) and output.keys() == {"Error", "Cause"}:  # a Catch took the state's failure
+        if state.name == "Live":
+            return "no live endpoint yet: it is made now"
         return f"[red]failed[/]  {output['Error']}"
     match state.name:
         case "Prepare":

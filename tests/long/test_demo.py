@@ -34,6 +34,7 @@ def test_the_demo_tells_its_story_and_stops_what_it_started():
         "vs champion flights/1",
     ):
         assert told in done.stdout, done.stdout
+    assert "failed" not in done.stdout
     assert left_running() == before
 
 
