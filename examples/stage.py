@@ -47,7 +47,7 @@ def count(cloud: LocalCloud) -> tuple[int, int]:
 def _cdk(cloud: LocalCloud, *arguments: str) -> None:
     """Run the CDK CLI against localcloud. Raises CommandFailed with the end of its output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    env = kept | cloud.clients.environment() | {"CDK_DISABLE_VERSION_CHECK": "1", "CI": "true", "NO_COLOR": "1"}
+    env = kept | cloud.clients.account_environment() | {"CDK_DISABLE_VERSION_CHECK": "1", "CI": "true", "NO_COLOR": "1"}
     done = subprocess.run([str(CDK), *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         tail = "\n".join(done.stdout.splitlines()[-OUTPUT_LINES:])

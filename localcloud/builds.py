@@ -4,8 +4,11 @@ import hashlib
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
@@ -13,15 +16,21 @@ from localcloud.config import ConfigError, LocalConfig
 from localcloud.errors import ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Service
+from localcloud.iam.authorizer import AccessDenied, Authorizer
 from localcloud.logs import LogWriter
+
+CODEBUILD = "codebuild.amazonaws.com"
+PUSH = ("BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload")
+"""What docker push asks for besides PutImage. docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html"""
 
 
 class Builds:
     """Projects and builds."""
 
-    def __init__(self, config: LocalConfig, clients: Clients, bus: EventBus, logs: LogWriter) -> None:
+    def __init__(self, config: LocalConfig, clients: Clients, bus: EventBus, logs: LogWriter, authorizer: Authorizer) -> None:
         self._config = config
         self._clients = clients
+        self._authorizer = authorizer
         self._bus = bus
         self._logs = logs
         self._projects: dict[str, dict[str, Any]] = {}
@@ -44,6 +53,7 @@ class Builds:
     def create(self, p: dict[str, Any]) -> dict[str, Any]:
         if p["name"] in self._projects:
             raise ServiceError("ResourceAlreadyExistsException", f"Project already exists: {p['name']}")
+        self._acting(p["serviceRole"])
         arn = f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/{p['name']}"
         self._projects[p["name"]] = p | {"arn": arn, "created": datetime.now(UTC)}
         return {"project": self._projects[p["name"]]}
@@ -65,39 +75,63 @@ class Builds:
         }  # fmt: skip
         self._builds[build_id] = build
         self._announce(build)
-        threading.Thread(target=self._run, args=(build, variables), daemon=True, name=build_id).start()
+        threading.Thread(target=self._run, args=(build, project, variables), daemon=True, name=build_id).start()
         return {"build": build}
 
     def list_builds(self, p: dict[str, Any]) -> dict[str, Any]:
         return {"ids": [i for i, build in reversed(self._builds.items()) if build["projectName"] == p["projectName"]]}
 
-    def _run(self, build: dict[str, Any], variables: dict[str, str]) -> None:
-        group, stream = f"/aws/codebuild/{build['projectName']}", build["id"].rpartition(":")[2]
+    def _run(self, build: dict[str, Any], project: dict[str, Any], variables: dict[str, str]) -> None:
+        say = self._log(build, project)
         try:
+            clients = self._acting(project["serviceRole"])
+            self._fetch(project["source"], clients)
             uri, tag = variables[self._config.builds.repository_variable], variables[self._config.builds.tag_variable]
             image = self._config.image(uri)
-            self._logs.write(group, stream, f"localcloud: {uri}:{tag} stands for {json.dumps(image.commands)}")
-            self._push(uri.partition("/")[2], tag, image.model_dump_json())
+            say(f"localcloud: {uri}:{tag} stands for {json.dumps(image.commands)}")
+            self._push(project["serviceRole"], clients, uri.partition("/")[2], tag, image.model_dump_json())
             status = "SUCCEEDED"
-        except (ConfigError, KeyError) as error:
-            self._logs.write(group, stream, f"localcloud: the build failed: {error}")
+        except (ConfigError, KeyError, ClientError, ServiceError) as error:
+            say(f"localcloud: the build failed: {error}")
             status = "FAILED"
         build |= {"buildStatus": status, "endTime": datetime.now(UTC), "currentPhase": "COMPLETED", "buildComplete": True}
         self._announce(build)
 
-    def _push(self, repository: str, tag: str, content: str) -> None:
-        ecr = self._clients("ecr")
-        layer = f"sha256:{hashlib.sha256(f'{tag}{content}'.encode()).hexdigest()}"
-        manifest = {
-            "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(content), "digest": layer}, "layers": [],
-        }  # fmt: skip
+    def _acting(self, role: str) -> Clients:
         try:
-            text = json.dumps(manifest)
+            return self._clients.acting(self._authorizer.acting(role, CODEBUILD))
+        except AccessDenied as error:
+            raise ServiceError("InvalidInputException", f"CodeBuild is not authorized to perform: sts:AssumeRole on {role}") from error
+
+    def _log(self, build: dict[str, Any], project: dict[str, Any]) -> Callable[[str], None]:
+        """Takes log lines, into the group the project names; without the permissions they are lost, as on AWS."""
+        settings = project.get("logsConfig", {}).get("cloudWatchLogs", {})
+        group = settings.get("groupName") or f"/aws/codebuild/{project['name']}"
+        stream = build["id"].rpartition(":")[2]
+        arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:{stream}"
+        if all([self._authorizer.allows(project["serviceRole"], f"logs:{action}", arn) for action in ("CreateLogStream", "PutLogEvents")]):  # noqa: C419
+            return lambda line: self._logs.write(group, stream, line)
+        return lambda line: None
+
+    def _fetch(self, source: dict[str, Any], clients: Clients) -> None:
+        if source["type"] != "S3":
+            raise ServiceError("InvalidInputException", f"localcloud builds from S3 sources only, not {source['type']}")
+        bucket, _, key = source["location"].removeprefix("arn:aws:s3:::").partition("/")
+        clients("s3").get_object(Bucket=bucket, Key=key)
+
+    def _push(self, role: str, clients: Clients, repository: str, tag: str, content: str) -> None:
+        arn = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}"
+        wanted = [("ecr:GetAuthorizationToken", "*"), *((f"ecr:{action}", arn) for action in PUSH)]
+        if denied := [action for action, resource in wanted if not self._authorizer.allows(role, action, resource)]:
+            raise ServiceError("AccessDeniedException", f"docker push to {repository}: {role} lacks {', '.join(denied)}")
+        ecr = clients("ecr")
+        try:
+            if ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]:
+                return
+        except ecr.exceptions.ImageNotFoundException:
+            text = json.dumps(_manifest(tag, content))
             digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
             ecr.put_image(repositoryName=repository, imageManifest=text, imageTag=tag, imageDigest=digest)
-        except ecr.exceptions.ImageAlreadyExistsException:
-            return
 
     def _announce(self, build: dict[str, Any]) -> None:
         """Source: docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html"""
@@ -113,3 +147,11 @@ class Builds:
         if name not in self._projects:
             raise ServiceError("ResourceNotFoundException", f"Project cannot be found: {name}")
         return self._projects[name]
+
+
+def _manifest(tag: str, content: str) -> dict[str, Any]:
+    layer = f"sha256:{hashlib.sha256(f'{tag}{content}'.encode()).hexdigest()}"
+    return {
+        "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(content), "digest": layer}, "layers": [],
+    }  # fmt: skip

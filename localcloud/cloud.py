@@ -1,18 +1,22 @@
 """The whole of localcloud in one object: start it, use its endpoint, stop it."""
 
 import os
-import shutil
 import socket
 import tempfile
 import threading
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.config import LocalConfig
+from localcloud.faults import Faults
 from localcloud.processes import Processes
+
+if TYPE_CHECKING:
+    from localcloud.front import Front
 
 
 class PortTaken(Exception):
@@ -25,10 +29,7 @@ class LocalCloud:
     def __init__(self, config: LocalConfig, port: int = 0, folder: Path | None = None) -> None:
         self._config = config
         self._port = port
-        self._own_folder = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="localcloud-"))
-        self._processes = Processes()
-        self.clock = Clock()
 
     def __enter__(self) -> "LocalCloud":
         self.start()
@@ -50,60 +51,99 @@ class LocalCloud:
         from werkzeug.serving import make_server
 
         from localcloud import policies
-        from localcloud.builds import Builds
-        from localcloud.cloudformation.service import Stacks
-        from localcloud.events.bus import EventBus
-        from localcloud.events.poller import QueuePoller
-        from localcloud.front import Front, Service
-        from localcloud.functions.executor import Executor
-        from localcloud.functions.service import Functions
-        from localcloud.logs import LogWriter
-        from localcloud.sagemaker.endpoints import Endpoints
-        from localcloud.sagemaker.jobs import Jobs
-        from localcloud.sagemaker.registry import Registry
-        from localcloud.stepfunctions.service import StateMachines
+        from localcloud.front import Front
+        from localcloud.iam.authorizer import Authorizer
+        from localcloud.iam.keys import KeyRing
+        from localcloud.iam.recorder import Recorder
+        from localcloud.iam.stored import Stored
 
-        front = Front(DomainDispatcherApplication(create_backend_app))
+        self.clock = clock = Clock()
+        self._processes = Processes(self._folder)
+        self.keys = KeyRing(clock.now)
+        self.recorder = Recorder()
+        self.stored = Stored()
+        self.authorizer = Authorizer(self.keys, self.stored, self.recorder, clock.now)
+        self.faults = Faults(clock, self._kill)
+        policies.install()
+        front = Front(DomainDispatcherApplication(create_backend_app), self.keys, self.authorizer, self.faults)
         MotoRequestHandler.protocol_version = "HTTP/1.1"
         MotoRequestHandler.log_request = lambda *_: None
         self._server = make_server("127.0.0.1", self._port, front, threaded=True, request_handler=MotoRequestHandler)
         self._port = self._server.server_port
         os.environ["MOTO_PORT"] = str(self._port)
         threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
+        self._own(front)
 
+    def _own(self, front: "Front") -> None:
+        """Make the services that localcloud answers itself, and tie them together."""
+        from localcloud.builds import Builds
+        from localcloud.cloudformation.service import Stacks
+        from localcloud.cloudwatch.alarms import Alarms
+        from localcloud.cloudwatch.meter import Meter
+        from localcloud.cloudwatch.metrics import MetricStore
+        from localcloud.cloudwatch.pipeline import LogMetrics, QueueMetrics
+        from localcloud.cloudwatch.service import CloudWatch
+        from localcloud.events import queues
+        from localcloud.events.bus import EventBus
+        from localcloud.events.objects import ObjectEvents
+        from localcloud.events.poller import QueuePollers
+        from localcloud.events.rules import Rules
+        from localcloud.front import Service
+        from localcloud.functions.executor import Executor
+        from localcloud.functions.service import Functions
+        from localcloud.iam.sts import Sts
+        from localcloud.logs import LogWriter
+        from localcloud.sagemaker.endpoints import Endpoints
+        from localcloud.sagemaker.jobs import Jobs
+        from localcloud.sagemaker.registry import Registry
+        from localcloud.sagemaker.roles import Roles
+        from localcloud.stepfunctions.service import StateMachines
+
+        clock, authorizer, processes, work = self.clock, self.authorizer, self._processes, self._folder / "sagemaker"
         self.clients = clients = Clients(self.endpoint)
-        self.logs = logs = LogWriter(clients)
-        self.bus = bus = EventBus(clients, self.clock)
-        bus.install()
-        policies.install()
-        executor = Executor(self._folder / "code", self._config.path(self._config.lambda_python), clients.environment(), self._processes, logs)
-        functions = Functions(clients, executor, self.clock)
-        machines = StateMachines(clients, bus, self.clock)
-        work = self._folder / "sagemaker"
-        jobs = Jobs(work, self._config, clients, bus, logs, self._processes)
-        endpoints = Endpoints(work, self._config, clients, bus, logs, self._processes, self.clock)
-        sagemaker = jobs.operations() | endpoints.operations() | Registry(bus).operations()
-        front.add(functions.service())
-        front.add(machines.service())
-        front.add(Stacks(clients).service())
-        front.add(Builds(self._config, clients, bus, logs).service())
-        front.add(Service("sagemaker", sagemaker))
-        front.add(Service("sagemaker-runtime", {"InvokeEndpoint": endpoints.invoke}))
-        self._machines = machines
-        self._poller = QueuePoller(clients, functions, self.clock)
-        self._poller.start()
+        self.logs = logs = LogWriter(clients, clock)
+        self.bus = bus = EventBus(clients, clock, authorizer, self.faults)
+        self.metrics = MetricStore()
+        meter, alarms = Meter(self.metrics, clock), Alarms(self.metrics, clients, bus, authorizer, clock)
+        python = self._config.path(self._config.lambda_python)
+
+        def variables(role: str, session: str) -> dict[str, str]:
+            return clients.environment(authorizer.assume(role, "lambda.amazonaws.com", session))
+
+        self._executor = Executor(self._folder / "code", python, variables, authorizer, processes, logs, clock)
+        functions = Functions(clients, self._executor, clock, authorizer, meter)
+        self.stored.own["lambda"] = functions.policy
+        roles = Roles(clients, authorizer, logs, meter)
+        self._machines = StateMachines(clients, bus, clock, authorizer, logs, meter)
+        endpoints = Endpoints(work, self._config, roles, bus, meter, processes, clock)
+        jobs = Jobs(work, self._config, roles, bus, logs, processes, clock)
+        for service in (
+            functions.service(), self._machines.service(), Stacks(clients, authorizer).service(), Rules(bus, clock).service(), Sts(authorizer).service(),
+            CloudWatch(self.metrics, alarms, clock).service(), Builds(self._config, clients, bus, logs, authorizer).service(),
+            Service("sagemaker", jobs.operations() | endpoints.operations() | Registry(bus, clock).operations()),
+            Service("sagemaker-runtime", {"InvokeEndpoint": endpoints.invoke}),
+        ):  # fmt: skip
+            front.add(service)
+        front.listen("logs", "PutLogEvents", LogMetrics(self.metrics, clock))
+        QueueMetrics(meter, clock)
+        ObjectEvents(bus).install()
+        queues.install(clock)
+        self._pollers = QueuePollers(functions, clock)
+        self._pollers.start()
+
+    def _kill(self, access_key: str) -> bool:
+        return self._executor.kill(access_key)
 
     def stop(self) -> None:
         """Stop listening and every process that was started; remove the folder if it was our own."""
         self._machines.stop_all()
-        self._poller.stop()
+        self._pollers.stop()
+        self.clock.stop()
         self._processes.stop_all()
         self.bus.stop()
         self.logs.stop()
         self._server.shutdown()
         self._server.server_close()
-        if self._own_folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _check_free(port: int) -> None:

@@ -3,13 +3,13 @@
 import logging
 import queue
 import threading
-import time
 from collections import defaultdict
 from contextlib import suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.clients import Clients
+from localcloud.clock import Clock
 
 log = logging.getLogger("localcloud")
 
@@ -19,15 +19,16 @@ BATCH = 500
 class LogWriter:
     """Collects lines and writes them in batches, so that nobody who logs waits for it."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, clock: Clock) -> None:
         self._clients = clients
+        self._clock = clock
         self._lines: queue.Queue[tuple[str, str, int, str] | None] = queue.Queue()
         self._streams: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True, name="log-writer")
         self._thread.start()
 
     def write(self, group: str, stream: str, message: str) -> None:
-        self._lines.put((group, stream, int(time.time() * 1000), message))
+        self._lines.put((group, stream, int(self._clock.now() * 1000), message))
 
     def flush(self) -> None:
         """Wait until all that was written before is in CloudWatch Logs."""

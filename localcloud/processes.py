@@ -1,12 +1,18 @@
 """Every process localcloud starts, each in a group of its own, so that all can be stopped."""
 
 import os
+import secrets
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
+
+import psutil
+
+from localcloud import guardian
 
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "HOME")
 
@@ -32,6 +38,14 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    def rss_bytes(self) -> int:
+        """Resident memory of the process and its children; 0 once it is gone."""
+        try:
+            process = psutil.Process(self._process.pid)
+            return int(sum(p.memory_info().rss for p in [process, *process.children(recursive=True)]))
+        except psutil.Error:
+            return 0
+
     def wait(self, timeout_s: float | None = None) -> int:
         """Exit code, once all output was read. Raises subprocess.TimeoutExpired."""
         code = self._process.wait(timeout_s)
@@ -51,27 +65,43 @@ class Child:
 
 
 class Processes:
-    """Starts children and stops them all."""
+    """Starts children and stops them all, also when this process is killed: then the guardian does."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._children: set[Child] = set()
         self._lock = threading.Lock()
         self._stopped = False
+        self._mark = secrets.token_hex(8)
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__, self._mark, str(folder)], stdin=subprocess.PIPE, text=True, start_new_session=True,
+            env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ},
+        )  # fmt: skip
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, on_line: Callable[[str], None]) -> Child:
+        """Start a child in a process group of its own. Raises RuntimeError once stop_all was called."""
         with self._lock:
             if self._stopped:
                 raise RuntimeError("localcloud is stopping: no process is started any more")
             process = subprocess.Popen(
-                list(argv), cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", start_new_session=True,
+                list(argv), cwd=cwd, env={**env, guardian.MARK: self._mark}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
+            self._tell(f"+{process.pid}")
             child = Child(process, on_line)
-            self._children = {c for c in self._children if c.running} | {child}
+            for gone in [c for c in self._children if not c.running]:
+                self._children.discard(gone)
+                self._tell(f"-{gone.pid}")
+            self._children.add(child)
         return child
 
+    @property
+    def running(self) -> list[int]:
+        """The process ids of all children that still run."""
+        with self._lock:
+            return [child.pid for child in self._children if child.running]
+
     def stop_all(self) -> None:
-        """Kill every child and wait until it is gone."""
+        """Kill every child and wait until it is gone; the guardian then takes what they left behind, and ends."""
         with self._lock:
             self._stopped = True
             children, self._children = self._children, set()
@@ -79,3 +109,10 @@ class Processes:
             child.signal_group(signal.SIGKILL)
         for child in children:
             child.wait(10)
+        self._guardian.communicate(timeout=10)
+
+    def _tell(self, line: str) -> None:
+        pipe = self._guardian.stdin
+        assert pipe is not None  # noqa: S101  # made with a pipe
+        pipe.write(f"{line}\n")
+        pipe.flush()

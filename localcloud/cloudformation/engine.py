@@ -57,7 +57,7 @@ def check_known(template: Mapping[str, Any]) -> None:
 class Engine:
     """Applies targets to stacks, one resource after the other in dependency order."""
 
-    def __init__(self, clients: Clients, exports: Callable[[str], Any]) -> None:
+    def __init__(self, clients: Callable[[Stack], Clients], exports: Callable[[str], Any]) -> None:
         self._clients = clients
         self._exports = exports
 
@@ -114,7 +114,7 @@ class Engine:
         stack.event(name, resource.type, physical, "DELETE_COMPLETE")
 
     def context(self, stack: Stack, logical_id: str) -> Context:
-        return Context(self._clients, stack.name, stack.id, logical_id)
+        return Context(self._clients(stack), stack.name, stack.id, logical_id)
 
     def known(self, name: str) -> ResourceType:
         found = resource_type(name)
@@ -136,16 +136,16 @@ class Engine:
                 raise ServiceError("ValidationError", f"Template error: {name} ({stack.resources[name].type}) has no attribute {attr} in localcloud")
             return attributes[attr]
 
-        parameters = {name: self._parameter(name, spec, target.parameters) for name, spec in target.template.get("Parameters", {}).items()}
+        parameters = {name: self._parameter(stack, name, spec, target.parameters) for name, spec in target.template.get("Parameters", {}).items()}
         pseudo = {"AWS::StackName": stack.name, "AWS::StackId": stack.id, "AWS::NotificationARNs": []}
         return Resolver(target.template, parameters, pseudo, physical, attribute, self._exports)
 
-    def _parameter(self, name: str, spec: dict[str, Any], given: dict[str, str]) -> Any:
+    def _parameter(self, stack: Stack, name: str, spec: dict[str, Any], given: dict[str, str]) -> Any:
         value = given.get(name, spec.get("Default"))
         if value is None:
             raise ServiceError("ValidationError", f"Parameters: [{name}] must have values")
         if spec["Type"].startswith("AWS::SSM::Parameter::Value"):
-            return self._clients("ssm").get_parameter(Name=value)["Parameter"]["Value"]
+            return self._clients(stack)("ssm").get_parameter(Name=value)["Parameter"]["Value"]
         if spec["Type"] in ("CommaDelimitedList",) or spec["Type"].startswith("List<"):
             return [item.strip() for item in str(value).split(",")] if value else []
         return str(value)

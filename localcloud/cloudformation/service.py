@@ -15,8 +15,14 @@ from localcloud.cloudformation.engine import Engine, Target, check_known
 from localcloud.cloudformation.stack import Resource, Stack
 from localcloud.cloudformation.template import parse
 from localcloud.errors import ServiceError
-from localcloud.front import Service
+from localcloud.front import Service, caller
+from localcloud.iam.authorizer import AccessDenied, Authorizer
+from localcloud.iam.needs import Need
 
+CLOUDFORMATION = "cloudformation.amazonaws.com"
+
+NAMED_IAM = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName", "AWS::IAM::Policy": ""}
+"""Types that ask for a capability, and the property that makes it the stronger one."""
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
@@ -50,12 +56,13 @@ class ChangeSet:
 class Stacks:
     """All stacks of the account."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, authorizer: Authorizer) -> None:
         self._clients = clients
+        self._authorizer = authorizer
         self._stacks: dict[str, Stack] = {}
         self._deleted: dict[str, Stack] = {}
         self._change_sets: dict[tuple[str, str], ChangeSet] = {}
-        self._engine = Engine(clients, self._export)
+        self._engine = Engine(self._acting, self._export)
 
     def service(self) -> Service:
         return Service(
@@ -86,6 +93,7 @@ class Stacks:
         if p["StackName"] in self._stacks:
             raise ServiceError("AlreadyExistsException", f"Stack [{p['StackName']}] already exists")
         stack = Stack(p["StackName"])
+        self._take_role(stack, p)
         target = self._target(p, stack)
         self._stacks[stack.name] = stack
         self._apply(stack, target, p, creating=True)
@@ -93,6 +101,8 @@ class Stacks:
 
     def update(self, p: dict[str, Any]) -> dict[str, Any]:
         stack = self._stack(p["StackName"])
+        self._check_updatable(stack)
+        self._take_role(stack, p)
         target = self._target(p, stack)
         if nothing_to_do(stack, target):
             raise ServiceError("ValidationError", "No updates are to be performed.")
@@ -107,6 +117,11 @@ class Stacks:
             raise ServiceError("ValidationError", f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
         if users := self._importers(stack):
             raise ServiceError("ValidationError", f"Export of {stack.name} cannot be deleted as it is in use by {', '.join(users)}")
+
+        self._take_role(stack, p)
+        if stack.status == "DELETE_FAILED":
+            for name in p.get("RetainResources", []):
+                stack.resources.pop(name, None)
 
         def work() -> None:
             self._engine.delete(stack)
@@ -159,9 +174,12 @@ class Stacks:
         if stack is None:
             if kind != "CREATE":
                 raise ServiceError("ValidationError", f"Stack [{p['StackName']}] does not exist")
-            stack = self._stacks[p["StackName"]] = Stack(p["StackName"])
+            stack = Stack(p["StackName"])
             stack.event(stack.name, "AWS::CloudFormation::Stack", stack.id, "REVIEW_IN_PROGRESS", "User Initiated")
+        self._check_updatable(stack)
+        self._take_role(stack, p)
         target = self._target(p, stack)
+        self._stacks[stack.name] = stack
         change_set = ChangeSet(
             f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{p['ChangeSetName']}/{uuid.uuid4()}", p["ChangeSetName"], stack, target, kind,
             differences(stack, target), tags=p.get("Tags", []), capabilities=p.get("Capabilities", []),
@@ -203,6 +221,24 @@ class Stacks:
 
     # inside
 
+    def _take_role(self, stack: Stack, p: dict[str, Any]) -> None:
+        """A role once given stays with the stack. Raises ValidationError for one that CloudFormation cannot assume."""
+        if not p.get("RoleARN"):
+            return
+        try:
+            self._authorizer.acting(p["RoleARN"], CLOUDFORMATION)
+        except AccessDenied as error:
+            raise ServiceError("ValidationError", f"Role {p['RoleARN']} is invalid or cannot be assumed") from error
+        stack.role = p["RoleARN"]
+
+    def _acting(self, stack: Stack) -> Clients:
+        """Clients with the stack's role; without one, with the caller's own rights, which here are the account's."""
+        return self._clients if stack.role is None else self._clients.acting(self._authorizer.acting(stack.role, CLOUDFORMATION))
+
+    def _check_updatable(self, stack: Stack) -> None:
+        if stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED"):
+            raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+
     def _apply(self, stack: Stack, target: Target, p: dict[str, Any], *, creating: bool) -> None:
         if stack.busy:
             raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
@@ -217,6 +253,7 @@ class Stacks:
         text = self._text(p, stack)
         template = parse(text)
         check_known(template)
+        _check_capabilities(template, p.get("Capabilities") or [])
         parameters = {
             item["ParameterKey"]: stack.parameters.get(item["ParameterKey"]) if item.get("UsePreviousValue") else item.get("ParameterValue", "")
             for item in p.get("Parameters", [])
@@ -232,6 +269,7 @@ class Stacks:
             return str(p["TemplateBody"])
         if p.get("TemplateURL"):
             bucket, _, key = unquote(urlparse(p["TemplateURL"]).path).lstrip("/").partition("/")
+            self._authorizer.check(caller(), Need("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}"), "AccessDenied")
             body: bytes = self._clients("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
             return body.decode()
         if p.get("UsePreviousTemplate") and stack is not None:
@@ -263,6 +301,15 @@ class Stacks:
         names = [f'"{name}"' for name in stack.exports()]
         others = [other for other in self._stacks.values() if other is not stack]
         return [other.name for other in others if "Fn::ImportValue" in other.template_text and any(name in other.template_text for name in names)]
+
+
+def _check_capabilities(template: dict[str, Any], given: list[str]) -> None:
+    """Source: docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html (Capabilities)"""
+    made = [resource for resource in template["Resources"].values() if resource["Type"] in NAMED_IAM]
+    named = any(NAMED_IAM[resource["Type"]] in resource.get("Properties", {}) for resource in made)
+    wanted = "CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"
+    if made and wanted not in given and "CAPABILITY_NAMED_IAM" not in given:
+        raise ServiceError("InsufficientCapabilitiesException", f"Requires capabilities : [{wanted}]")
 
 
 def _described(stack: Stack, resource: Resource) -> dict[str, Any]:

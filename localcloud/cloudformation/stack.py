@@ -44,6 +44,7 @@ class Stack:
     updated: datetime | None = None
     change_set_id: str | None = None
     protected: bool = False
+    role: str | None = None
 
     def __post_init__(self) -> None:
         self.id = self.id or f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/{uuid.uuid4()}"
@@ -74,7 +75,7 @@ class Stack:
             "StackName": self.name, "StackId": self.id, "StackStatus": self.status, "StackStatusReason": self.reason, "CreationTime": self.created,
             "LastUpdatedTime": self.updated, "Outputs": self.outputs, "Tags": self.tags, "Capabilities": self.capabilities,
             "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()],
-            "Description": self.template.get("Description"), "EnableTerminationProtection": self.protected, "ChangeSetId": self.change_set_id,
+            "Description": self.template.get("Description"), "EnableTerminationProtection": self.protected, "RoleARN": self.role, "ChangeSetId": self.change_set_id,
             "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"}, "RollbackConfiguration": {}, "NotificationARNs": [],
         }  # fmt: skip
         return {key: value for key, value in fields.items() if value is not None}

@@ -1,143 +1,194 @@
-"""Delivery from EventBridge rules to their targets, and events that AWS services send about themselves.
+"""Delivery from EventBridge rules to their targets, with retries and dead-letter queues.
 
-moto keeps buses and rules; two seams give it legs: `Rule.send_to_targets`, which moto calls for every matching
-PutEvents, and `_send_event_bridge_message`, which it calls for every change in a bucket that notifies EventBridge.
+Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-event-delivery.html
 """
 
-import copy
-import itertools
 import json
 import logging
-import time
+import random
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-import moto.s3.notifications as moto_s3
-from moto.events.models import Rule, events_backends
+from botocore.exceptions import ClientError
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.clock import Clock
-from localcloud.errors import NotSupported
+from localcloud.errors import ServiceError
 from localcloud.events.transform import target_input
+from localcloud.faults import Faults
+from localcloud.iam.authorizer import Authorizer
 
 log = logging.getLogger("localcloud")
 
-ATTEMPTS = 3
-REASONS = {"Put": "PutObject", "Post": "POST Object", "Copy": "CopyObject", "CompleteMultipartUpload": "CompleteMultipartUpload"}
-DELETE_REASONS = {"Delete": ("DeleteObject", "Permanently Deleted"), "DeleteMarkerCreated": ("DeleteObject", "Delete Marker Created")}
+EVENTS = "events.amazonaws.com"
+RETRIES, MAX_AGE_S = 185, 86_400.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 900.0
+ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
+GONE = {
+    "ResourceNotFoundException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+    "NotFound",
+    "NotFoundException",
+    "StateMachineDoesNotExist",
+}
+
+
+class Rule(Protocol):
+    """What the bus asks of a rule."""
+
+    arn: str
+    targets: dict[str, dict[str, Any]]
+
+    def matches(self, event: dict[str, Any]) -> bool: ...
+
+
+class Undeliverable(Exception):
+    """A target that cannot be reached however often one tries; `code` is EventBridge's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Delivery:
+    """One event on its way to one target."""
+
+    rule: str
+    target: dict[str, Any]
+    payload: str
+    began: float
+    attempts: int = 0
+    chance: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  # jitter, nothing secret
 
 
 class EventBus:
-    """Delivers events in the background, retrying, then to the target's dead-letter queue."""
+    """Takes events, finds the rules that match, and delivers in the background."""
 
-    def __init__(self, clients: Clients, clock: Clock) -> None:
+    def __init__(self, clients: Clients, clock: Clock, authorizer: Authorizer, faults: Faults) -> None:
         self._clients = clients
         self._clock = clock
+        self._authorizer = authorizer
+        self._faults = faults
         self._pool = ThreadPoolExecutor(32, thread_name_prefix="events")
-        self._sequence = itertools.count(int(time.time() * 1000) << 20)
-
-    def install(self) -> None:
-        """Take both seams of moto."""
-        bus = self
-
-        def send_to_targets(rule: Any, original_event: dict[str, Any], transform_input: bool = True) -> None:  # noqa: ARG001  # moto's signature
-            bus.offer(rule, original_event)
-
-        Rule.send_to_targets = send_to_targets
-        moto_s3._send_event_bridge_message = lambda account_id, bucket, event_name, key: bus.object_event(bucket, event_name, key)
+        self._urls: dict[str, str] = {}
+        self._stopped = threading.Event()
+        self.rules: dict[str, Rule] = {}
 
     def stop(self) -> None:
+        self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def offer(self, rule: Any, event: dict[str, Any]) -> None:
-        """Deliver an event to a rule's targets if the rule is enabled and its pattern matches."""
-        has_pattern = bool(rule.event_pattern.get_pattern())
-        if rule.state != "ENABLED" or not has_pattern or not rule.event_pattern.matches_event(event):
-            return
-        sent = {name: copy.deepcopy(value) for name, value in event.items() if name not in ("ingestion-time", "replay-name")}
-        sent["version"] = "0"
-        if not isinstance(sent.get("time"), str):
-            sent["time"] = _iso(float(sent["time"]) if sent.get("time") else self._clock.now())
-        for target in list(rule.targets):
-            self._pool.submit(self._deliver_with_retries, rule.arn, target, sent)
+    def emit(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> str:
+        """An event that an AWS service sends on the default bus; its id."""
+        return self.put(source, detail_type, json.loads(json.dumps(detail, default=_json)), resources)
 
-    def emit(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
-        """An event that an AWS service sends on the default bus."""
+    def put(self, source: str, detail_type: str, detail: Any, resources: list[str], time: float | None = None) -> str:
+        """Offer an event to every rule; its id."""
+        moment = datetime.fromtimestamp(self._clock.now() if time is None else time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {
             "version": "0", "id": str(uuid.uuid4()), "detail-type": detail_type, "source": source, "account": ACCOUNT,
-            "time": _iso(self._clock.now()), "region": REGION, "resources": resources, "detail": json.loads(json.dumps(detail, default=_json)),
+            "time": moment, "region": REGION, "resources": resources, "detail": detail,
         }  # fmt: skip
-        for rule in list(events_backends[ACCOUNT][REGION].event_buses["default"].rules.values()):
-            self.offer(rule, event)
+        for rule in list(self.rules.values()):
+            if rule.matches(event):
+                self.send(rule, event)
+        return str(event["id"])
 
-    def object_event(self, bucket: Any, event_name: str, key: Any) -> None:
-        """S3's event as AWS sends it. Source: docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
-        kind, _, how = event_name.removeprefix("s3:").partition(":")
-        detail: dict[str, Any] = {
-            "version": "0",
-            "bucket": {"name": bucket.name},
-            "object": {
-                "key": key.name,
-                "size": key.size,
-                "etag": key.etag.strip('"'),
-                "version-id": key.version_id,
-                "sequencer": f"{next(self._sequence):018X}",
-            },
-            "request-id": uuid.uuid4().hex[:16].upper(),
-            "requester": ACCOUNT,
-            "source-ip-address": "127.0.0.1",
-        }
-        if not bucket.is_versioned:
-            detail["object"].pop("version-id")
-        if kind == "ObjectCreated":
-            self.emit("aws.s3", "Object Created", detail | {"reason": REASONS.get(how, how)}, [bucket.arn])
-        elif kind == "ObjectRemoved":
-            reason, deletion = DELETE_REASONS.get(how, ("DeleteObject", "Permanently Deleted"))
-            self.emit("aws.s3", "Object Deleted", detail | {"reason": reason, "deletion-type": deletion}, [bucket.arn])
+    def send(self, rule: Rule, event: dict[str, Any]) -> None:
+        """Deliver an event to all targets of a rule."""
+        for target in list(rule.targets.values()):
+            delivery = (rule.arn, target, target_input(target, event, rule.arn))
+            for delay in self._faults.on_delivery(event["detail-type"]):
+                one = Delivery(*delivery, began=self._clock.now())
+                if delay:
+                    self._clock.at(self._clock.now() + delay, lambda one=one: self._submit(one))  # type: ignore[misc]  # a default argument
+                else:
+                    self._submit(one)
 
-    def _deliver_with_retries(self, rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> None:
-        payload = target_input(target, event, rule_arn)
-        attempts = 1 + min(int(target.get("RetryPolicy", {}).get("MaximumRetryAttempts", ATTEMPTS - 1)), ATTEMPTS - 1)
-        failure: Exception | None = None
-        for attempt in range(attempts):
-            try:
-                return self._deliver(target, payload)
-            except Exception as error:
-                failure = error
-                self._clock.wait(0.3 * (attempt + 1))
-        log.error("rule %s: no delivery to %s: %s", rule_arn, target["Arn"], failure)
-        if queue := target.get("DeadLetterConfig", {}).get("Arn"):
-            attributes = {"RULE_ARN": rule_arn, "TARGET_ARN": target["Arn"], "ERROR_MESSAGE": str(failure)[:500]}
-            self._send(queue, payload, {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()})
+    def _submit(self, delivery: Delivery) -> None:
+        if not self._stopped.is_set():
+            self._pool.submit(self._attempt, delivery)
+
+    def _attempt(self, delivery: Delivery) -> None:
+        try:
+            self._deliver(delivery)
+        except Undeliverable as error:
+            self._bury(delivery, error.code, str(error), None)
+        except (ClientError, ServiceError) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else error.code
+            if code in GONE:
+                self._bury(delivery, "NO_RESOURCE", str(error), None)
+            else:
+                self._again(delivery, str(error))
+        except Exception:
+            if not self._stopped.is_set():
+                log.exception("rule %s to %s", delivery.rule, delivery.target["Arn"])
+
+    def _again(self, delivery: Delivery, message: str) -> None:
+        """Wait and try again, unless the target's retry policy says that it is enough."""
+        policy = delivery.target.get("RetryPolicy", {})
+        if delivery.attempts >= int(policy.get("MaximumRetryAttempts", RETRIES)):
+            return self._bury(delivery, "ERROR_FROM_TARGET", message, "MaximumRetryAttempts")
+        wait = min(FIRST_WAIT_S * 2.0**delivery.attempts, LONGEST_WAIT_S) * (0.5 + delivery.chance.random() / 2)
+        if self._clock.now() + wait - delivery.began > float(policy.get("MaximumEventAgeInSeconds", MAX_AGE_S)):
+            return self._bury(delivery, "ERROR_FROM_TARGET", message, "MaximumEventAgeInSeconds")
+        delivery.attempts += 1
+        self._clock.at(self._clock.now() + wait, lambda: self._submit(delivery))
         return None
 
-    def _deliver(self, target: dict[str, Any], payload: str) -> None:
-        """One public call a kind of target."""
-        arn = target["Arn"]
-        match arn.split(":")[2]:
-            case "lambda":
-                self._clients("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=payload.encode())
-            case "states":
-                self._clients("stepfunctions").start_execution(stateMachineArn=arn, name=str(uuid.uuid4()), input=payload)
-            case "sqs":
-                self._send(arn, payload, {})
-            case "sns":
-                self._clients("sns").publish(TopicArn=arn, Message=payload)
-            case _:
-                raise NotSupported(f"EventBridge target {arn}")
+    def _bury(self, delivery: Delivery, code: str, message: str, exhausted: str | None) -> None:
+        log.error("rule %s: no delivery to %s: %s", delivery.rule, delivery.target["Arn"], message)
+        queue = delivery.target.get("DeadLetterConfig", {}).get("Arn")
+        if queue is None:
+            return
+        values = {
+            "RULE_ARN": delivery.rule, "TARGET_ARN": delivery.target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message[:1024],
+            "RETRY_ATTEMPTS": str(delivery.attempts),
+        } | ({"EXHAUSTED_RETRY_CONDITION": exhausted} if exhausted else {})  # fmt: skip
+        try:
+            self._allowed("sqs", queue, delivery.rule)
+            self._queue(queue, delivery.payload, {name: {"DataType": "String", "StringValue": value} for name, value in values.items()})
+        except (Undeliverable, ClientError):
+            log.exception("the dead-letter queue %s of rule %s takes nothing: the event is lost", queue, delivery.rule)
 
-    def _send(self, queue_arn: str, body: str, attributes: dict[str, Any]) -> None:
+    def _deliver(self, delivery: Delivery) -> None:
+        """One public call a kind of target: by the resource's policy, or with the target's role."""
+        arn, payload = delivery.target["Arn"], delivery.payload
+        service = arn.split(":")[2]
+        if service == "states":
+            self._role(delivery)("stepfunctions").start_execution(stateMachineArn=arn, name=str(uuid.uuid4()), input=payload)
+            return
+        self._allowed(service, arn, delivery.rule)
+        if service == "lambda":
+            self._clients("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=payload.encode())
+        elif service == "sqs":
+            self._queue(arn, payload, {})
+        else:
+            self._clients("sns").publish(TopicArn=arn, Message=payload)
+
+    def _allowed(self, service: str, arn: str, rule: str) -> None:
+        decision = self._authorizer.service(EVENTS, ACTIONS[service], arn, rule)
+        if not decision.allowed:
+            raise Undeliverable("NO_PERMISSIONS", f"{EVENTS} is not authorized to perform: {ACTIONS[service]} on resource: {arn} {decision.reason}")
+
+    def _role(self, delivery: Delivery) -> Clients:
+        try:
+            return self._clients.acting(self._authorizer.acting(delivery.target.get("RoleArn", ""), EVENTS, delivery.rule))
+        except ServiceError as error:
+            raise Undeliverable("FAILED_TO_ASSUME_ROLE", str(error)) from error
+
+    def _queue(self, arn: str, body: str, attributes: dict[str, Any]) -> None:
         sqs = self._clients("sqs")
-        sqs.send_message(
-            QueueUrl=sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])["QueueUrl"], MessageBody=body, MessageAttributes=attributes
-        )
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if arn not in self._urls:
+            self._urls[arn] = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+        sqs.send_message(QueueUrl=self._urls[arn], MessageBody=body, MessageAttributes=attributes)
 
 
 def _json(value: Any) -> Any:

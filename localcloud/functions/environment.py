@@ -8,14 +8,19 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from localcloud.functions.runtime_api import Invocation, RuntimeApi
-from localcloud.logs import LogWriter
 from localcloud.processes import Child, Processes, base_environment
 
 TAIL_BYTES = 4096
+RESPONSE_BYTES = 6_291_556
+INIT_S = 10.0
+SAMPLE_S = 0.025
+MIB = 1024 * 1024
+TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Blueprint:
     runtime: str
     memory_mb: int
     timeout_s: float
+    role: str
     code: Path
     layers: tuple[Path, ...]
     variables: dict[str, str]
@@ -46,18 +52,29 @@ class Outcome:
 
 
 class Environment:
-    """A warm process. It serves one invocation at a time and dies on a timeout."""
+    """A warm process. It serves one invocation at a time, and dies on a timeout or when it takes too much memory.
 
-    def __init__(self, blueprint: Blueprint, python: str, aws: dict[str, str], processes: Processes, logs: LogWriter) -> None:
+    `credentials`: the environment variables that hold its own key of the function's role. `on_line` takes log lines.
+    """
+
+    def __init__(
+        self, blueprint: Blueprint, python: str, credentials: dict[str, str], processes: Processes, on_line: Callable[[str, str], None]
+    ) -> None:
         self._blueprint = blueprint
-        self._logs = logs
+        self._on_line = on_line
         self._api = RuntimeApi()
         self._stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{blueprint.version}]{uuid.uuid4().hex}"
         self._tail: deque[str] = deque(maxlen=200)
         self._tmp = Path(tempfile.mkdtemp(prefix="lambda-"))
+        self._peak = 0
+        self._cause: tuple[str, str] | None = None
+        self.access_key = credentials.get("AWS_ACCESS_KEY_ID", "")
         self.busy = True
+        self.idle_since = 0.0
+        self._began = time.monotonic()
+        self._init_ms: float | None = None
         self._child: Child = processes.start(
-            [python, "-m", "awslambdaric", blueprint.handler], env=self._variables(aws), cwd=blueprint.code, on_line=self._line
+            [python, "-m", "awslambdaric", blueprint.handler], env=self._variables(credentials), cwd=blueprint.code, on_line=self._line
         )
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -66,50 +83,101 @@ class Environment:
         return self._child.running and self._api.init_error is None
 
     def invoke(self, event: bytes) -> Outcome:
-        """Run the handler on an event and wait for it, at most the function's timeout."""
+        """Run the handler on an event and wait for it, at most the function's timeout; a cold start has 10 s more.
+
+        Payloads of failures: docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html, wording as AWS answers in 2025.
+        """
         blueprint = self._blueprint
+        cold = self._init_ms is None
+        if cold:
+            self._api.ready.wait(INIT_S)
+            self._init_ms = (time.monotonic() - self._began) * 1000
         started = time.monotonic()
         request = str(uuid.uuid4())
         invocation = Invocation(request, event, int((time.time() + blueprint.timeout_s) * 1000), blueprint.arn)
         self._tail.clear()
+        self._cause = None
         self._line(f"START RequestId: {request} Version: {blueprint.version}")
         self._api.send(invocation)
         if not self._child.running:
             self._exited(invocation)
         if not invocation.done.wait(blueprint.timeout_s):
-            self.stop()
-            message = f"RequestId: {request} Error: Task timed out after {blueprint.timeout_s:.2f} seconds"
-            invocation.finish(json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode(), "Unhandled")
-        duration_ms = (time.monotonic() - started) * 1000
-        self._line(f"END RequestId: {request}")
-        billed = f"Billed Duration: {int(duration_ms) + 1} ms\tMemory Size: {blueprint.memory_mb} MB"
-        self._line(f"REPORT RequestId: {request}\tDuration: {duration_ms:.2f} ms\t{billed}")
-        if self._api.init_error is not None:
+            self._time_out(invocation)
+        if len(invocation.payload) > RESPONSE_BYTES:
+            invocation.payload = json.dumps({"errorMessage": TOO_LARGE, "errorType": "Function.ResponseSizeTooLarge"}).encode()
+            invocation.error = "Unhandled"
+        duration_ms = blueprint.timeout_s * 1000 if self._cause == ("timeout", "") else (time.monotonic() - started) * 1000
+        self._report(request, duration_ms, self._init_ms if cold else None)
+        if self._api.init_error is not None or self._cause is not None:
             self.stop()
         return Outcome(invocation.payload, invocation.error, "\n".join(self._tail).encode()[-TAIL_BYTES:], duration_ms)
+
+    def sample(self) -> None:
+        """Look at the memory that is used now; kill the process when it is more than the function has."""
+        rss = self._child.rss_bytes()
+        self._peak = max(self._peak, rss)
+        if rss > self._blueprint.memory_mb * MIB:
+            self._cause = ("error", "Runtime.OutOfMemory")
+            self._child.signal_group(signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Kill the process only, as a crash would: what waits for it learns of it."""
+        self._child.signal_group(signal.SIGKILL)
 
     def stop(self) -> None:
         self._child.signal_group(signal.SIGKILL)
         self._api.stop()
         shutil.rmtree(self._tmp, ignore_errors=True)
 
+    def _time_out(self, invocation: Invocation) -> None:
+        limit = f"{self._blueprint.timeout_s:.2f} seconds"
+        self._cause = ("timeout", "")
+        self.kill()
+        message = f"RequestId: {invocation.request_id} Error: Task timed out after {limit}"
+        invocation.finish(json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode(), "Unhandled")
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        self._line(f"{moment} {invocation.request_id} Task timed out after {limit}")
+
+    def _report(self, request: str, duration_ms: float, init_ms: float | None) -> None:
+        memory = self._blueprint.memory_mb
+        self._peak = max(self._peak, self._child.rss_bytes())
+        self._line(f"END RequestId: {request}")
+        parts = [
+            f"REPORT RequestId: {request}", f"Duration: {duration_ms:.2f} ms", f"Billed Duration: {int(duration_ms) + 1} ms",
+            f"Memory Size: {memory} MB", f"Max Memory Used: {min(memory, self._peak // MIB)} MB",
+        ]  # fmt: skip
+        if init_ms is not None:
+            parts.append(f"Init Duration: {init_ms:.2f} ms")
+        if self._cause is not None:
+            parts.append(f"Status: {self._cause[0]}")
+            parts += [f"Error Type: {self._cause[1]}"] if self._cause[1] else []
+        self._line("\t".join([*parts, ""]))
+
     def _line(self, text: str) -> None:
         self._tail.append(text)
-        self._logs.write(self._blueprint.log_group, self._stream, text)
+        self._on_line(self._stream, text)
 
     def _watch(self) -> None:
         self._child.wait()
+        self._api.ready.set()
         if self._api.current:
             self._exited(self._api.current)
 
     def _exited(self, invocation: Invocation) -> None:
-        message = f"RequestId: {invocation.request_id} Error: Runtime exited without providing a reason"
-        invocation.finish(json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message}).encode(), "Unhandled")
+        code = self._child.wait()
+        if code < 0:
+            why = "Error: Runtime exited with error: signal: killed"
+        else:
+            why = "Error: Runtime exited without providing a reason" if code == 0 else f"Error: Runtime exited with error: exit status {code}"
+        kind = self._cause[1] if self._cause and self._cause[1] else "Runtime.ExitError"
+        if not invocation.done.is_set() and self._cause is None:
+            self._cause = ("error", "Runtime.ExitError")
+        invocation.finish(json.dumps({"errorType": kind, "errorMessage": f"RequestId: {invocation.request_id} {why}"}).encode(), "Unhandled")
 
-    def _variables(self, aws: dict[str, str]) -> dict[str, str]:
+    def _variables(self, credentials: dict[str, str]) -> dict[str, str]:
         b = self._blueprint
         path = [str(b.code), *(str(layer / "python") for layer in b.layers)]
-        return base_environment() | aws | {
+        return base_environment() | credentials | {
             "_HANDLER": b.handler,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{b.runtime}",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(b.memory_mb),

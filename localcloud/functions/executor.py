@@ -1,27 +1,47 @@
-"""Warm environments by function version, cold ones when all are busy, and the limit on how many."""
+"""Warm environments by function version, cold ones when all are busy, and the limits on how many and how large."""
 
 import io
 import threading
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+from localcloud import ACCOUNT, REGION
+from localcloud.clock import Clock
 from localcloud.errors import ServiceError
-from localcloud.functions.environment import Blueprint, Environment, Outcome
+from localcloud.functions.environment import SAMPLE_S, Blueprint, Environment, Outcome
+from localcloud.iam.authorizer import Authorizer
 from localcloud.logs import LogWriter
 from localcloud.processes import Processes
 
+ACCOUNT_CONCURRENCY = 1000
+IDLE_S = 600.0
+SWEEP_S = 60.0
+
 
 class Executor:
-    """Runs functions. Environments whose blueprint is out of date are stopped when they are next idle."""
+    """Runs functions. Environments whose blueprint is out of date are stopped when they are next idle.
 
-    def __init__(self, folder: Path, python: str, aws: dict[str, str], processes: Processes, logs: LogWriter) -> None:
+    `variables`: the AWS_* environment of a process with a fresh key of a role.
+    """
+
+    def __init__(
+        self, folder: Path, python: str, variables: Callable[[str, str], dict[str, str]],
+        authorizer: Authorizer, processes: Processes, logs: LogWriter, clock: Clock,
+    ) -> None:  # fmt: skip
         self._folder = folder
         self._python = python
-        self._aws = aws
+        self._variables = variables
+        self._authorizer = authorizer
         self._processes = processes
         self._logs = logs
+        self._clock = clock
         self._pools: dict[str, list[tuple[Blueprint, Environment]]] = {}
         self._lock = threading.Lock()
+        self._busy = threading.Event()
+        clock.at(clock.now() + SWEEP_S, self._sweep, SWEEP_S)
+        threading.Thread(target=self._watch_memory, daemon=True, name="memory").start()
 
     def unpack(self, digest: str, data: bytes) -> Path:
         """The folder that holds a zip's content, unpacked once a digest."""
@@ -37,18 +57,27 @@ class Executor:
     def run(self, blueprint: Blueprint, event: bytes, concurrency: int | None) -> Outcome:
         """Invoke in a free environment. Raises TooManyRequestsException above the reserved concurrency."""
         environment = self._take(blueprint, concurrency)
+        self._busy.set()
         try:
             return environment.invoke(event)
         finally:
+            environment.idle_since = self._clock.now()
             environment.busy = False
 
     def forget(self, arn: str) -> None:
-        """Stop what runs for a function that was changed or deleted."""
+        """Stop what runs for a function that was deleted."""
         with self._lock:
             pool = self._pools.pop(arn, [])
         for _, environment in pool:
             if not environment.busy:
                 environment.stop()
+
+    def kill(self, access_key: str) -> bool:
+        """Kill the process that holds a key; False when no function does."""
+        found = next((e for e in self._all() if e.access_key == access_key), None)
+        if found is not None:
+            found.kill()
+        return found is not None
 
     def _take(self, blueprint: Blueprint, concurrency: int | None) -> Environment:
         with self._lock:
@@ -60,10 +89,44 @@ class Executor:
                     return environment
             stale = [e for b, e in pool if b != blueprint and not e.busy]
             pool = [(b, e) for b, e in pool if e not in stale]
-            if concurrency is not None and len(pool) >= concurrency:
+            if len(pool) >= (ACCOUNT_CONCURRENCY if concurrency is None else concurrency):
                 raise ServiceError("TooManyRequestsException", "Rate Exceeded.")
-            environment = Environment(blueprint, self._python, self._aws, self._processes, self._logs)
+            environment = self._start(blueprint)
             self._pools[blueprint.arn] = [*pool, (blueprint, environment)]
         for old in stale:
             old.stop()
         return environment
+
+    def _start(self, blueprint: Blueprint) -> Environment:
+        return Environment(blueprint, self._python, self._variables(blueprint.role, blueprint.name), self._processes, self._writer(blueprint))
+
+    def _writer(self, blueprint: Blueprint) -> Callable[[str, str], None]:
+        """Lambda writes a function's log with the function's role; without the permission the lines are lost, as on AWS."""
+        group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{blueprint.log_group}:log-stream:"
+        if all([self._authorizer.allows(blueprint.role, f"logs:{action}", group) for action in ("CreateLogStream", "PutLogEvents")]):  # noqa: C419  # both are recorded
+            return lambda stream, line: self._logs.write(blueprint.log_group, stream, line)
+        return lambda stream, line: None
+
+    def _all(self) -> list[Environment]:
+        with self._lock:
+            return [environment for pool in self._pools.values() for _, environment in pool]
+
+    def _sweep(self) -> None:
+        """Stop what has been idle for long, as Lambda does."""
+        oldest = self._clock.now() - IDLE_S
+        with self._lock:
+            for arn, pool in self._pools.items():
+                idle = [e for _, e in pool if not e.busy and e.idle_since < oldest]
+                self._pools[arn] = [(b, e) for b, e in pool if e not in idle]
+                for environment in idle:
+                    environment.stop()
+
+    def _watch_memory(self) -> None:
+        while True:
+            self._busy.wait()
+            busy = [environment for environment in self._all() if environment.busy and environment.alive]
+            if not busy:
+                self._busy.clear()
+            for environment in busy:
+                environment.sample()
+            time.sleep(SAMPLE_S)

@@ -36,6 +36,7 @@ class RuntimeApi:
         self._waiting: queue.Queue[Invocation | None] = queue.Queue()
         self.current: Invocation | None = None
         self.init_error: bytes | None = None
+        self.ready = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
@@ -53,6 +54,8 @@ class RuntimeApi:
         threading.Thread(target=self._server.shutdown, daemon=True).start()
 
     def next(self) -> Invocation | None:
+        """The next invocation; asking for the first one ends the environment's init phase."""
+        self.ready.set()
         return self._waiting.get()
 
     def report(self, path: list[str], body: bytes) -> None:

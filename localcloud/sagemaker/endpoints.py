@@ -14,22 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from botocore.exceptions import ClientError
 
 from localcloud import ACCOUNT, REGION
-from localcloud.clients import Clients
 from localcloud.clock import Clock
+from localcloud.cloudwatch.meter import Meter
 from localcloud.config import ConfigError, LocalConfig
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
-from localcloud.logs import LogWriter
 from localcloud.processes import Processes
-from localcloud.sagemaker.variant import Variant, VariantFailed, start_variant
+from localcloud.sagemaker.data import split_uri
+from localcloud.sagemaker.roles import ANY_SOURCE, RoleDenied, Roles
+from localcloud.sagemaker.variant import Place, Variant, VariantFailed, start_variant
 
 log = logging.getLogger("localcloud")
 
 SERVERLESS_BODY_BYTES = 4 * 1024 * 1024
 REALTIME_BODY_BYTES = 25 * 1024 * 1024
+NO_DATA = (
+    'Could not access model data at {url}. Please ensure that the role "{role}" exists and that its trust relationship policy allows the action '
+    '"sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". Also ensure that the role has "s3:GetObject" permissions and that the '
+    "object is located in {region}."
+)
 EVENT_STATUS = {
     "Creating": "CREATING", "InService": "IN_SERVICE", "Updating": "UPDATING", "RollingBack": "ROLLING_BACK", "Failed": "FAILED", "Deleting": "DELETING",
 }  # fmt: skip
@@ -58,14 +65,12 @@ class Endpoint:
 class Endpoints:
     """Hosting."""
 
-    def __init__(
-        self, folder: Path, config: LocalConfig, clients: Clients, bus: EventBus, logs: LogWriter, processes: Processes, clock: Clock
-    ) -> None:
+    def __init__(self, folder: Path, config: LocalConfig, roles: Roles, bus: EventBus, meter: Meter, processes: Processes, clock: Clock) -> None:
         self._folder = folder
         self._config = config
-        self._clients = clients
+        self._roles = roles
         self._bus = bus
-        self._logs = logs
+        self._meter = meter
         self._processes = processes
         self._clock = clock
         self._random = random.Random(13)  # noqa: S311  # traffic weights, nothing secret
@@ -75,7 +80,7 @@ class Endpoints:
 
     def operations(self) -> dict[str, Handler]:
         return {
-            "CreateModel": lambda p: _create(self._models, "Model", "model", p),
+            "CreateModel": self._create_model,
             "DeleteModel": lambda p: _delete(self._models, "Model", p),
             "DescribeModel": lambda p: _get(self._models, "Model", p),
             "ListModels": lambda p: {"Models": list(self._models.values())},
@@ -89,6 +94,26 @@ class Endpoints:
             "DescribeEndpoint": lambda p: self._endpoint(p["EndpointName"]).described,
             "ListEndpoints": self._list,
         }
+
+    def _create_model(self, p: dict[str, Any]) -> dict[str, Any]:
+        if "PrimaryContainer" not in p and len(p.get("Containers", [])) != 1:
+            raise NotSupported("models of several containers")
+        container = p.get("PrimaryContainer") or p["Containers"][0]
+        if "Image" not in container:
+            raise NotSupported("a container without an Image")
+        self._check_data(p["ExecutionRoleArn"], container.get("ModelDataUrl"))
+        return _create(self._models, "Model", "model", p)
+
+    def _check_data(self, role: str, url: str | None) -> None:
+        """SageMaker looks for the model's data, with the role, before it makes the model."""
+        clients = self._roles.assume(role, ANY_SOURCE)
+        if url is None:
+            return
+        bucket, key = split_uri(url)
+        try:
+            clients("s3").head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            raise ServiceError("ValidationException", NO_DATA.format(url=url, role=role, region=REGION)) from error
 
     def _create_config(self, p: dict[str, Any]) -> dict[str, Any]:
         for name in ("DataCaptureConfig", "AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig"):
@@ -106,7 +131,7 @@ class Endpoints:
         if name in self._endpoints:
             raise ServiceError("ValidationException", f'Cannot create already existing endpoint "{_arn("endpoint", name)}".')
         config = _get(self._configs, "EndpointConfig", p)
-        now = datetime.now(UTC)
+        now = self._moment()
         endpoint = Endpoint(p | {"EndpointArn": _arn("endpoint", name), "EndpointStatus": "Creating", "CreationTime": now, "LastModifiedTime": now})
         self._endpoints[name] = endpoint
         self._announce(endpoint)
@@ -147,12 +172,16 @@ class Endpoints:
         headers = {"Content-Type": p.get("ContentType", "application/octet-stream"), "Accept": p.get("Accept", "*/*")}
         if "CustomAttributes" in p:
             headers["X-Amzn-SageMaker-Custom-Attributes"] = p["CustomAttributes"]
+        if not variant.enter():
+            raise ServiceError("ThrottlingException", "")
         started = time.monotonic()
         stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{name}"
         try:
             status, data, answered = variant.invoke(body, headers)
         except urllib3.exceptions.HTTPError as error:
             status, data, answered = 500, str(error).encode(), {}
+        finally:
+            variant.leave()
         self._measure(name, variant.name, status, (time.monotonic() - started) * 1e6)
         if status != 200:
             raise ModelError(status, data.decode(errors="replace"), stream)
@@ -169,7 +198,7 @@ class Endpoints:
             for variant in config["ProductionVariants"]:
                 started.append(self._start(endpoint, variant))
         except Exception as error:
-            if not isinstance(error, VariantFailed | ConfigError):
+            if not isinstance(error, VariantFailed | ConfigError | RoleDenied | ServiceError):
                 log.exception("endpoint %s", endpoint.described["EndpointName"])
             for variant in started:
                 variant.stop()
@@ -188,13 +217,15 @@ class Endpoints:
 
     def _start(self, endpoint: Endpoint, variant: dict[str, Any]) -> Variant:
         model = _get(self._models, "Model", variant)
-        container = model.get("PrimaryContainer") or model["Containers"][0]
+        container, role = model.get("PrimaryContainer") or model["Containers"][0], model["ExecutionRoleArn"]
         name = endpoint.described["EndpointName"]
-        group, stream = f"/aws/sagemaker/Endpoints/{name}", f"{variant['VariantName']}/{endpoint.generation}"
+        self._roles.check_pull(role, container["Image"])
+        write = self._roles.log(role, f"/aws/sagemaker/Endpoints/{name}", f"{variant['VariantName']}/{endpoint.generation}")
         folder = self._folder / f"endpoint-{name}-{variant['VariantName']}-{endpoint.generation}"
-        return start_variant(
-            variant, container, folder, lambda line: self._logs.write(group, stream, line), self._config, self._clients, self._processes, self._clock
+        place = Place(
+            folder, self._roles.assume(role, ANY_SOURCE), {} if model.get("EnableNetworkIsolation") else self._roles.environment(role, ANY_SOURCE)
         )
+        return start_variant(variant, container, place, write, self._config, self._processes, self._clock)
 
     def _choose(self, endpoint: Endpoint, wanted: str | None) -> Variant:
         variants = list(endpoint.variants)
@@ -206,8 +237,11 @@ class Endpoints:
         raise ServiceError("ValidationError", f"Variant {wanted} not found for Request.")
 
     def _set(self, endpoint: Endpoint, status: str) -> None:
-        endpoint.described |= {"EndpointStatus": status, "LastModifiedTime": datetime.now(UTC)}
+        endpoint.described |= {"EndpointStatus": status, "LastModifiedTime": self._moment()}
         self._announce(endpoint)
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
 
     def _announce(self, endpoint: Endpoint) -> None:
         detail = endpoint.described | {"EndpointStatus": EVENT_STATUS[endpoint.described["EndpointStatus"]]}
@@ -220,9 +254,7 @@ class Endpoints:
             ("Invocation5XXErrors", float(status >= 500), "Count"),
             ("ModelLatency", latency_us, "Microseconds"),
         )
-        dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-        data = [{"MetricName": name, "Value": value, "Unit": unit, "Dimensions": dimensions} for name, value, unit in values]
-        self._clients("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
+        self._meter("AWS/SageMaker", {"EndpointName": endpoint, "VariantName": variant}, values)
 
     def _list(self, p: dict[str, Any]) -> dict[str, Any]:
         return {"Endpoints": [e.described for name, e in self._endpoints.items() if p.get("NameContains", "") in name]}

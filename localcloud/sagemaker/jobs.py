@@ -17,6 +17,7 @@ from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
+from localcloud.clock import Clock
 from localcloud.config import LocalConfig
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
@@ -24,6 +25,7 @@ from localcloud.front import Handler
 from localcloud.logs import LogWriter
 from localcloud.processes import Child, Processes, base_environment
 from localcloud.sagemaker.data import download, upload_archive, upload_folder
+from localcloud.sagemaker.roles import MetricReader, RoleDenied, Roles
 
 log = logging.getLogger("localcloud")
 
@@ -43,6 +45,7 @@ class Job:
     kind: str
     name: str
     described: dict[str, Any]
+    clients: Clients
     child: Child | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -50,10 +53,11 @@ class Job:
 class Jobs:
     """Both kinds of job; they differ in the layout of the folder and in what goes back to S3."""
 
-    def __init__(self, folder: Path, config: LocalConfig, clients: Clients, bus: EventBus, logs: LogWriter, processes: Processes) -> None:
+    def __init__(self, folder: Path, config: LocalConfig, roles: Roles, bus: EventBus, logs: LogWriter, processes: Processes, clock: Clock) -> None:
         self._folder = folder
         self._config = config
-        self._clients = clients
+        self._roles = roles
+        self._clock = clock
         self._bus = bus
         self._logs = logs
         self._processes = processes
@@ -77,19 +81,23 @@ class Jobs:
             raise ServiceError("ResourceInUse", f"Job name must be unique within an AWS account and region, and a job with this name exists: {name}")
         if p.get("EnableManagedSpotTraining"):
             raise NotSupported("managed spot training")
-        now = datetime.now(UTC)
+        now = self._moment()
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind.lower()}-job/{name}"
         described = p | {f"{kind}JobArn": arn, f"{kind}JobStatus": "InProgress", "CreationTime": now, "LastModifiedTime": now}
         if kind == "Training":
             artifacts = f"{p['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/model.tar.gz"
             described |= {"SecondaryStatus": "Starting", "SecondaryStatusTransitions": [], "ModelArtifacts": {"S3ModelArtifacts": artifacts}}
-        job = self._jobs[kind, name] = Job(kind, name, described)
+        job = self._jobs[kind, name] = Job(kind, name, described, self._roles.assume(p["RoleArn"], arn))
         threading.Thread(target=self._run, args=(job, work), daemon=True, name=name).start()
         return {f"{kind}JobArn": arn}
 
     def _stop(self, kind: str, p: dict[str, Any]) -> None:
         job = self._job(kind, p)
-        if job.described[f"{kind}JobStatus"] == "InProgress":
+        status = job.described[f"{kind}JobStatus"]
+        if status not in ("InProgress", "Stopping"):
+            reason = f"The request was rejected because the {kind.lower()} job is in status {status}."
+            raise ServiceError("ValidationException", reason)
+        if status == "InProgress":
             job.described[f"{kind}JobStatus"] = "Stopping"
             job.stopping.set()
             if job.child:
@@ -97,12 +105,12 @@ class Jobs:
 
     def _run(self, job: Job, work: Callable[[Job, Path], None]) -> None:
         folder = self._folder / f"{job.kind.lower()}-{job.name}"
-        started = datetime.now(UTC)
+        started = self._moment()
         job.described[f"{job.kind}StartTime"] = started
         try:
             work(job, folder)
             self._end(job, started, "Stopped" if job.stopping.is_set() else "Completed")
-        except JobFailed as error:
+        except (JobFailed, RoleDenied) as error:
             self._end(job, started, "Stopped" if job.stopping.is_set() else "Failed", str(error))
         except Exception as error:
             log.warning("job %s: %s", job.name, error)
@@ -115,7 +123,7 @@ class Jobs:
         self._status(job, "Downloading", "Downloading input data")
         channels = p.get("InputDataConfig", [])
         for channel in channels:
-            download(channel["DataSource"]["S3DataSource"], folder / "input/data" / channel["ChannelName"], self._clients)
+            download(channel["DataSource"]["S3DataSource"], folder / "input/data" / channel["ChannelName"], job.clients)
         for name in ("input/config", "model", "output/data", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         host = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
@@ -131,14 +139,14 @@ class Jobs:
         command = [*spec.get("ContainerEntrypoint", ["train"]), *spec.get("ContainerArguments", [])]
         self._execute(job, folder, spec["TrainingImage"], command)
         self._status(job, "Uploading", "Uploading generated training model")
-        upload_archive(folder / "model", p["ModelArtifacts"]["S3ModelArtifacts"], self._clients)
+        upload_archive(folder / "model", p["ModelArtifacts"]["S3ModelArtifacts"], job.clients)
         if any((folder / "output/data").iterdir()):
-            upload_archive(folder / "output/data", p["ModelArtifacts"]["S3ModelArtifacts"].replace("model.tar.gz", "output.tar.gz"), self._clients)
+            upload_archive(folder / "output/data", p["ModelArtifacts"]["S3ModelArtifacts"].replace("model.tar.gz", "output.tar.gz"), job.clients)
 
     def _process(self, job: Job, folder: Path) -> None:
         p = job.described
         for item in p.get("ProcessingInputs", []):
-            download(item["S3Input"], _inside(folder, item["S3Input"]["LocalPath"]), self._clients)
+            download(item["S3Input"], _inside(folder, item["S3Input"]["LocalPath"]), job.clients)
         outputs = [output["S3Output"] for output in p.get("ProcessingOutputConfig", {}).get("Outputs", [])]
         for output in outputs:
             _inside(folder, output["LocalPath"]).mkdir(parents=True, exist_ok=True)
@@ -146,7 +154,7 @@ class Jobs:
         spec = p["AppSpecification"]
         self._execute(job, folder, spec["ImageUri"], [*spec["ContainerEntrypoint"], *spec.get("ContainerArguments", [])])
         for output in outputs:
-            upload_folder(_inside(folder, output["LocalPath"]), output["S3Uri"], self._clients)
+            upload_folder(_inside(folder, output["LocalPath"]), output["S3Uri"], job.clients)
 
     def _execute(self, job: Job, folder: Path, image_uri: str, command: list[str]) -> None:
         """Run the command that stands for the container's. Raises JobFailed with what the container left as its reason."""
@@ -155,16 +163,25 @@ class Jobs:
         if command[0] not in image.commands:
             raise JobFailed(f"ClientError: image {image_uri} has no command '{command[0]}' in localcloud.toml")
         argv = [self._config.path(word) for word in image.commands[command[0]]] + command[1:]
+        role, arn = p["RoleArn"], p[f"{job.kind}JobArn"]
+        self._roles.check_pull(role, image_uri)
         isolated = p.get("EnableNetworkIsolation") or p.get("NetworkConfig", {}).get("EnableNetworkIsolation")
         env = base_environment() | {name: self._config.path(value) for name, value in image.environment.items()}
-        env |= ({} if isolated else self._clients.environment()) | p.get("Environment", {})
+        env |= ({} if isolated else self._roles.environment(role, arn)) | p.get("Environment", {})
         env |= {"OPT_ML": str(folder), "PYTHONUNBUFFERED": "1", f"{job.kind.upper()}_JOB_NAME": job.name}
         if job.stopping.is_set():
             raise JobFailed("stopped before it began")
-        group, stream = f"/aws/sagemaker/{job.kind}Jobs", f"{job.name}/algo-1"
-        job.child = self._processes.start(argv, env=env, cwd=folder, on_line=lambda line: self._logs.write(group, stream, line))
+        write = self._roles.log(role, f"/aws/sagemaker/{job.kind}Jobs", f"{job.name}/algo-1")
+        metrics = MetricReader(p.get("AlgorithmSpecification", {}).get("MetricDefinitions", []))
+
+        def on_line(line: str) -> None:
+            write(line)
+            metrics.read(line)
+
+        job.child = self._processes.start(argv, env=env, cwd=folder, on_line=on_line)
         code = self._wait(job, p.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86_400))
         self._logs.flush()
+        self._publish(job, metrics)
         message = next(
             (path.read_text(encoding="utf-8")[:MESSAGE_CHARS] for path in (folder / "output/failure", folder / "output/message") if path.exists()), ""
         )
@@ -172,6 +189,16 @@ class Jobs:
             p["ExitMessage"] = message
         if code != 0:
             raise JobFailed(f"AlgorithmError: {message or 'see job logs for more information'}, exit code: {code}")
+
+    def _publish(self, job: Job, metrics: MetricReader) -> None:
+        if not metrics.values:
+            return
+        found = [{"MetricName": name, "Value": value, "Timestamp": self._moment()} for name, value in metrics.values.items()]
+        job.described["FinalMetricDataList"] = found
+        self._roles.publish(job.described["RoleArn"], job.kind, job.name, metrics.values)
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
 
     def _wait(self, job: Job, limit_s: int) -> int:
         child = job.child
@@ -188,7 +215,7 @@ class Jobs:
             return child.wait()
 
     def _end(self, job: Job, started: datetime, status: str, reason: str | None = None) -> None:
-        now = datetime.now(UTC)
+        now = self._moment()
         seconds = max(1, round((now - started).total_seconds()))
         job.described |= {f"{job.kind}EndTime": now, "LastModifiedTime": now} | ({"FailureReason": reason[:MESSAGE_CHARS]} if reason else {})
         if job.kind == "Training":
@@ -202,7 +229,7 @@ class Jobs:
         self._announce(job)
 
     def _transition(self, job: Job, secondary: str, message: str) -> None:
-        now = datetime.now(UTC)
+        now = self._moment()
         transitions = job.described["SecondaryStatusTransitions"]
         if transitions:
             transitions[-1]["EndTime"] = now

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import ACCOUNT, REGION
+from localcloud.clock import Clock
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
@@ -15,8 +16,9 @@ UPDATABLE = ("ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProp
 class Registry:
     """Packages live in groups; their versions count up from 1."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, clock: Clock) -> None:
         self._bus = bus
+        self._clock = clock
         self._groups: dict[str, dict[str, Any]] = {}
         self._packages: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, str] = {}
@@ -40,7 +42,7 @@ class Registry:
         if name in self._groups:
             raise ServiceError("ValidationException", f"Model Package Group already exists: {_arn('model-package-group', name)}")
         arn = _arn("model-package-group", name)
-        self._groups[name] = p | {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed", "CreationTime": datetime.now(UTC)}
+        self._groups[name] = p | {"ModelPackageGroupArn": arn, "ModelPackageGroupStatus": "Completed", "CreationTime": self._moment()}
         return {"ModelPackageGroupArn": arn}
 
     def delete_group(self, p: dict[str, Any]) -> None:
@@ -59,7 +61,7 @@ class Registry:
                 return {"ModelPackageArn": self._tokens[token]}
             version = 1 + max((k["ModelPackageVersion"] for k in self._packages.values() if k["ModelPackageGroupName"] == group), default=0)
             arn = _arn("model-package", f"{group}/{version}")
-            now = datetime.now(UTC)
+            now = self._moment()
             fields = {
                 "ModelPackageGroupName": group,
                 "ModelPackageVersion": version,
@@ -80,7 +82,7 @@ class Registry:
         unknown = set(p) - set(UPDATABLE) - {"ModelPackageArn", "ClientToken"}
         if unknown:
             raise NotSupported(f"UpdateModelPackage of {', '.join(sorted(unknown))}")
-        package |= {name: p[name] for name in changed} | {"LastModifiedTime": datetime.now(UTC)}
+        package |= {name: p[name] for name in changed} | {"LastModifiedTime": self._moment()}
         self._announce(package, changed)
         return {"ModelPackageArn": package["ModelPackageArn"]}
 
@@ -91,6 +93,9 @@ class Registry:
         group, status = p.get("ModelPackageGroupName"), p.get("ModelApprovalStatus")
         found = [k for k in self._packages.values() if group in (None, k["ModelPackageGroupName"]) and status in (None, k["ModelApprovalStatus"])]
         return {"ModelPackageSummaryList": sorted(found, key=lambda k: k["CreationTime"], reverse=p.get("SortOrder") != "Ascending")}
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
 
     def _announce(self, package: dict[str, Any], changed: list[str]) -> None:
         """Source: docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html"""

@@ -3,8 +3,10 @@
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,24 @@ class VariantFailed(Exception):
     """The container did not come up; the message is the endpoint's FailureReason."""
 
 
-class Variant:
-    """One running container stand-in."""
+@dataclass(frozen=True)
+class Place:
+    """Where a container lives: its folder, clients with its role, and the AWS_* variables it may see."""
 
-    def __init__(self, name: str, weight: float, port: int, folder: Path, stop: Callable[[], None]) -> None:
+    folder: Path
+    clients: Clients
+    variables: dict[str, str]
+
+
+class Variant:
+    """One running container stand-in. `limit`: MaxConcurrency of a serverless variant."""
+
+    def __init__(self, name: str, weight: float, limit: int | None, port: int, folder: Path, stop: Callable[[], None]) -> None:
         self.name = name
         self.weight = weight
+        self._limit = limit
+        self._inside = 0
+        self._lock = threading.Lock()
         self._folder = folder
         self._stop = stop
         self._http = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=32, retries=False, timeout=urllib3.Timeout(total=INVOKE_TIMEOUT_S))
@@ -43,6 +57,18 @@ class Variant:
             return bool(self._http.request("GET", "/ping", timeout=2.0).status == 200)
         except urllib3.exceptions.HTTPError:
             return False
+
+    def enter(self) -> bool:
+        """Take one of the places of MaxConcurrency; False when all are taken."""
+        with self._lock:
+            if self._limit is not None and self._inside >= self._limit:
+                return False
+            self._inside += 1
+            return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
 
     def invoke(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
         answer = self._http.request("POST", "/invocations", body=body, headers=headers)
@@ -55,20 +81,20 @@ class Variant:
 
 
 def start_variant(
-    variant: dict[str, Any], container: dict[str, Any], folder: Path, on_line: Callable[[str], None],
-    config: LocalConfig, clients: Clients, processes: Processes, clock: Clock,
+    variant: dict[str, Any], container: dict[str, Any], place: Place, on_line: Callable[[str], None],
+    config: LocalConfig, processes: Processes, clock: Clock,
 ) -> Variant:  # fmt: skip
     """Unpack the model, start the image's serve command, wait for /ping. Raises VariantFailed."""
-    name = variant["VariantName"]
+    name, folder = variant["VariantName"], place.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     image = config.image(container["Image"])
     if "serve" not in image.commands:
         raise VariantFailed(f"image {container['Image']} has no command 'serve' in localcloud.toml")
     if container.get("ModelDataUrl"):
-        unpack_model(container["ModelDataUrl"], folder / "model", clients)
+        unpack_model(container["ModelDataUrl"], folder / "model", place.clients)
     port = _free_port()
-    env = base_environment() | {key: config.path(value) for key, value in image.environment.items()} | clients.environment()
+    env = base_environment() | {key: config.path(value) for key, value in image.environment.items()} | place.variables
     env |= container.get("Environment", {}) | {
         "OPT_ML": str(folder),
         "SAGEMAKER_BIND_TO_PORT": str(port),
@@ -76,7 +102,8 @@ def start_variant(
         "PYTHONUNBUFFERED": "1",
     }
     child = processes.start([config.path(word) for word in image.commands["serve"]], env=env, cwd=folder, on_line=on_line)
-    running = Variant(name, float(variant.get("InitialVariantWeight", 1.0)), port, folder, lambda: child.signal_group(signal.SIGKILL))
+    limit = variant.get("ServerlessConfig", {}).get("MaxConcurrency")
+    running = Variant(name, float(variant.get("InitialVariantWeight", 1.0)), limit, port, folder, lambda: child.signal_group(signal.SIGKILL))
     ends = time.monotonic() + PING_TIMEOUT_S
     while not running.healthy():
         if not child.running or time.monotonic() > ends:

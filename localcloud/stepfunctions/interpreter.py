@@ -3,19 +3,20 @@
 Source of the semantics: states-language.net and docs.aws.amazon.com/step-functions/latest/dg/workflow-states.html
 """
 
-import threading
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from localcloud.clock import Clock
+from localcloud.clock import Clock, Signal
 from localcloud.stepfunctions import query
 from localcloud.stepfunctions.failure import StateFailure, Stopped
 from localcloud.stepfunctions.integrations import Integrations
 
 MAP_THREADS = 16
+MAX_DATA_BYTES = 256 * 1024
 Record = Callable[[str, dict[str, Any]], None]
 
 
@@ -37,7 +38,7 @@ class Interpreter:
     integrations: Integrations
     clock: Clock
     record: Record
-    stop: threading.Event
+    stop: Signal
     deadline: float | None = None
 
     def run(self, machine: dict[str, Any], value: Any, scope: Scope) -> Any:
@@ -49,6 +50,7 @@ class Interpreter:
             scope.context = scope.context | {"State": {"Name": name, "EnteredTime": now_iso(self.clock), "RetryCount": 0}}
             self.record(f"{state['Type']}StateEntered", {"name": name, "input": value})
             following, value = self._enter(state, value, scope)
+            _check_size(name, value)
             if state["Type"] != "Fail":
                 self.record(f"{state['Type']}StateExited", {"name": name, "output": value})
             name = following
@@ -110,11 +112,17 @@ class Interpreter:
             if ends is not None and self.clock.now() > ends:
                 raise StateFailure("States.Timeout", f"the task did not end within {limit} s")
 
+        resource = {"resource": state["Resource"].rpartition(":")[2], "resourceType": state["Resource"].split(":")[-2]}
+        self.record("TaskScheduled", resource | {"parameters": arguments})
         try:
-            return self.integrations.call(state["Resource"], arguments, pause)
+            result = self.integrations.call(state["Resource"], arguments, pause)
         except StateFailure as failure:
-            self.record("TaskFailed", {"error": failure.error, "cause": failure.cause})
+            kind = "TaskTimedOut" if failure.error == "States.Timeout" else "TaskFailed"
+            self.record(kind, resource | {"error": failure.error, "cause": failure.cause})
             raise
+        _check_size(state["Resource"], result)
+        self.record("TaskSucceeded", resource | {"output": result})
+        return result
 
     def _map(self, state: dict[str, Any], scope: Scope, states: dict[str, Any]) -> list[Any]:
         items = query.evaluate(state.get("Items", "{% $states.input %}"), scope.variables, states)
@@ -165,6 +173,13 @@ class Interpreter:
             raise Stopped("ABORTED", "", "")
         if self.deadline is not None and self.clock.now() > self.deadline:
             raise Stopped("TIMED_OUT", "States.Timeout", "the machine's TimeoutSeconds passed")
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Source: docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+    if len(json.dumps(value).encode()) > MAX_DATA_BYTES:
+        cause = f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
+        raise StateFailure("States.DataLimitExceeded", cause)
 
 
 def now_iso(clock: Clock) -> str:

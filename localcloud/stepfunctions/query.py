@@ -4,11 +4,15 @@ Source: docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
 """
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from jsonata import JException, Jsonata, Utils
 
 from localcloud.stepfunctions.failure import StateFailure
+
+UNSUPPORTED = ("eval",)
+"""JSONata functions that Step Functions leaves out; it adds $uuid. Other additions of its are refused like any unknown function."""
 
 
 def evaluate(value: Any, variables: dict[str, Any], states: dict[str, Any]) -> Any:
@@ -45,6 +49,8 @@ def _run(expression: str, variables: dict[str, Any], states: dict[str, Any]) -> 
         program = Jsonata(expression)
         program.set_output_convert_nulls(False)
         program.register_lambda("uuid", lambda: str(uuid.uuid4()))
+        for name in UNSUPPORTED:
+            program.register_lambda(name, _refusing(name))
         frame = program.create_frame()
         for name, value in (variables | {"states": states}).items():
             frame.bind(name, _nulls_in(value))
@@ -54,6 +60,13 @@ def _run(expression: str, variables: dict[str, Any], states: dict[str, Any]) -> 
     if result is None:
         raise StateFailure("States.QueryEvaluationError", f"The JSONata expression '{expression}' returned nothing (undefined)")
     return _nulls_out(result)
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def refuse(*_: Any) -> Any:
+        raise StateFailure("States.QueryEvaluationError", f"the function ${name} is not supported by Step Functions")
+
+    return refuse
 
 
 def _nulls_in(value: Any) -> Any:

@@ -3,23 +3,40 @@
 import json
 import threading
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
-from localcloud.clock import Clock
+from localcloud.clock import Clock, Signal
+from localcloud.cloudwatch.meter import Meter
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Service
+from localcloud.iam.authorizer import AccessDenied, Authorizer
+from localcloud.logs import LogWriter
 from localcloud.stepfunctions.definition import parse
 from localcloud.stepfunctions.failure import StateFailure, Stopped
+from localcloud.stepfunctions.history import History
 from localcloud.stepfunctions.integrations import Integrations
-from localcloud.stepfunctions.interpreter import Interpreter, Scope, now_iso
+from localcloud.stepfunctions.interpreter import MAX_DATA_BYTES, Interpreter, Scope, now_iso
 
-DETAIL_KEYS = {"StateEntered": "stateEnteredEventDetails", "StateExited": "stateExitedEventDetails", "TaskFailed": "taskFailedEventDetails"}
-MAX_DATA_BYTES = 256 * 1024
+STATES = "states.amazonaws.com"
+LOG_DELIVERY = (
+    "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
+)  # fmt: skip
+"""What the machine's role needs to log. docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html"""
+MANAGED_RULES = {
+    "arn:aws:states:::sagemaker:createTrainingJob.sync": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "arn:aws:states:::sagemaker:createProcessingJob.sync": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
+}
+"""The EventBridge rules that AWS makes, with the machine's role, to learn that a job ended.
+
+Source: docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
+"""
 
 
 @dataclass
@@ -31,13 +48,13 @@ class Execution:
     machine: str
     input: str
     started: datetime
+    history: History
+    stop: Signal
     status: str = "RUNNING"
     ended: datetime | None = None
     output: str | None = None
     error: str | None = None
     cause: str | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def described(self) -> dict[str, Any]:
         fields = {
@@ -50,11 +67,13 @@ class Execution:
 class StateMachines:
     """All machines and executions of the account."""
 
-    def __init__(self, clients: Clients, bus: EventBus, clock: Clock) -> None:
-        self._integrations = Integrations(clients)
+    def __init__(self, clients: Clients, bus: EventBus, clock: Clock, authorizer: Authorizer, logs: LogWriter, meter: Meter) -> None:
         self._bus = bus
         self._clock = clock
         self._clients = clients
+        self._authorizer = authorizer
+        self._logs = logs
+        self._meter = meter
         self._machines: dict[str, dict[str, Any]] = {}
         self._executions: dict[str, Execution] = {}
         self._lock = threading.Lock()
@@ -88,18 +107,18 @@ class StateMachines:
         arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{p['name']}"
         if arn in self._machines:
             raise ServiceError("StateMachineAlreadyExists", f"State Machine Already Exists: '{arn}'")
-        parse(p["definition"])
-        now = datetime.now(UTC)
+        self._check_role(p["roleArn"], parse(p["definition"]), p.get("loggingConfiguration", {}))
+        now = self._moment()
         machine = {"loggingConfiguration": {"level": "OFF"}, "tracingConfiguration": {"enabled": False}, "tags": [], "type": "STANDARD"} | p
         self._machines[arn] = machine | {"stateMachineArn": arn, "status": "ACTIVE", "creationDate": now}
         return {"stateMachineArn": arn, "creationDate": now}
 
     def update(self, p: dict[str, Any]) -> dict[str, Any]:
         machine = self._machine(p["stateMachineArn"])
-        if "definition" in p:
-            parse(p["definition"])
+        now = machine | p
+        self._check_role(now["roleArn"], parse(now["definition"]), now["loggingConfiguration"])
         machine |= {k: p[k] for k in ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration") if k in p}
-        return {"updateDate": datetime.now(UTC)}
+        return {"updateDate": self._moment()}
 
     def delete(self, p: dict[str, Any]) -> None:
         self._machines.pop(p["stateMachineArn"], None)
@@ -121,7 +140,8 @@ class StateMachines:
                 if known.status == "RUNNING" and known.input == text:
                     return {"executionArn": arn, "startDate": known.started}
                 raise ServiceError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
-            execution = self._executions[arn] = Execution(arn, name, p["stateMachineArn"], text, datetime.now(UTC))
+            history = History(arn, machine, self._clock, self._logs)
+            execution = self._executions[arn] = Execution(arn, name, p["stateMachineArn"], text, self._moment(), history, self._clock.signal())
         self._announce(execution)
         threading.Thread(target=self._run, args=(machine, execution), daemon=True, name=name).start()
         return {"executionArn": arn, "startDate": execution.started}
@@ -130,7 +150,7 @@ class StateMachines:
         execution = self._execution(p["executionArn"])
         execution.error, execution.cause = p.get("error"), p.get("cause")
         execution.stop.set()
-        return {"stopDate": datetime.now(UTC)}
+        return {"stopDate": self._moment()}
 
     def list_executions(self, p: dict[str, Any]) -> dict[str, Any]:
         found = [e.described() for e in reversed(self._executions.values()) if e.machine == p["stateMachineArn"]]
@@ -139,39 +159,53 @@ class StateMachines:
         return {"executions": found[: p.get("maxResults") or 1000]}
 
     def history(self, p: dict[str, Any]) -> dict[str, Any]:
-        events = list(self._execution(p["executionArn"]).history)
+        events = self._execution(p["executionArn"]).history.events()
         return {"events": events[::-1] if p.get("reverseOrder") else events}
 
     def _run(self, machine: dict[str, Any], execution: Execution) -> None:
         definition = json.loads(machine["definition"])
         limit = definition.get("TimeoutSeconds")
         deadline = self._clock.now() + limit if limit else None
-        interpreter = Interpreter(
-            self._integrations, self._clock, lambda kind, detail: self._record(execution, kind, detail), execution.stop, deadline
-        )
+        record = execution.history.add
+        record("ExecutionStarted", {"input": execution.input, "roleArn": machine["roleArn"]})
         about = {"Id": execution.arn, "Name": execution.name, "Input": json.loads(execution.input), "RoleArn": machine["roleArn"]}
         about["StartTime"] = now_iso(self._clock)
         context = {"Execution": about, "StateMachine": {"Id": execution.machine, "Name": machine["name"]}}
-        self._record(execution, "ExecutionStarted", {})
         try:
-            output = interpreter.run(definition, about["Input"], Scope(context))
-            execution.output, status = json.dumps(output), "SUCCEEDED"
+            acting = self._clients.acting(self._authorizer.acting(machine["roleArn"], STATES, execution.machine))
+            interpreter = Interpreter(Integrations(acting), self._clock, record, execution.stop, deadline)
+            execution.output = json.dumps(interpreter.run(definition, about["Input"], Scope(context)))
+            self._end(execution, "SUCCEEDED", {"output": execution.output})
         except StateFailure as failure:
-            execution.error, execution.cause, status = failure.error, failure.cause, "FAILED"
+            execution.error, execution.cause = failure.error, failure.cause
+            self._end(execution, "FAILED", {"error": failure.error, "cause": failure.cause})
+        except ServiceError as error:
+            execution.error, execution.cause = f"States.{error.code}", str(error)
+            self._end(execution, "FAILED", {"error": execution.error, "cause": execution.cause})
         except Stopped as stopped:
-            status = stopped.status
             execution.error, execution.cause = execution.error or stopped.error or None, execution.cause or stopped.cause or None
-        execution.ended = datetime.now(UTC)
-        self._record(execution, f"Execution{status.title().replace('_', '')}", {})
+            self._end(execution, stopped.status, {"error": execution.error or "", "cause": execution.cause or ""})
+
+    def _end(self, execution: Execution, status: str, details: dict[str, Any]) -> None:
+        execution.ended = self._moment()
+        execution.history.add(f"Execution{status.title().replace('_', '')}", details)
         execution.status = status
         self._announce(execution)
         self._measure(execution)
 
-    def _record(self, execution: Execution, kind: str, detail: dict[str, Any]) -> None:
-        key = next((name for ending, name in DETAIL_KEYS.items() if kind.endswith(ending)), None)
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in detail.items()}
-        event = {"timestamp": datetime.now(UTC), "type": kind, "id": len(execution.history) + 1, "previousEventId": len(execution.history)}
-        execution.history.append(event | ({key: texts} if key else {}))
+    def _check_role(self, role: str, definition: dict[str, Any], logging: dict[str, Any]) -> None:
+        """What AWS tries with the role before it makes or changes a machine. Raises AccessDeniedException in its words."""
+        try:
+            self._authorizer.acting(role, STATES)
+        except AccessDenied as error:
+            message = "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the provided role."
+            raise AccessDenied("AccessDeniedException", message) from error
+        for resource in sorted(set(_resources(definition)) & set(MANAGED_RULES)):
+            rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{MANAGED_RULES[resource]}"
+            if not all([self._authorizer.allows(role, f"events:{action}", rule) for action in ("PutTargets", "PutRule", "DescribeRule")]):  # noqa: C419  # all are recorded
+                raise AccessDenied("AccessDeniedException", f"'{role}' is not authorized to create managed-rule.")
+        if logging.get("level", "OFF") != "OFF" and not all([self._authorizer.allows(role, action, "*") for action in LOG_DELIVERY]):  # noqa: C419
+            raise AccessDenied("AccessDeniedException", "The state machine IAM Role is not authorized to access the Log Destination")
 
     def _announce(self, execution: Execution) -> None:
         """Source: docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html"""
@@ -180,9 +214,10 @@ class StateMachines:
 
     def _measure(self, execution: Execution) -> None:
         names = {"SUCCEEDED": "ExecutionsSucceeded", "FAILED": "ExecutionsFailed", "TIMED_OUT": "ExecutionsTimedOut", "ABORTED": "ExecutionsAborted"}
-        dimensions = [{"Name": "StateMachineArn", "Value": execution.machine}]
-        data = [{"MetricName": names[execution.status], "Value": 1.0, "Unit": "Count", "Dimensions": dimensions}]
-        self._clients("cloudwatch").put_metric_data(Namespace="AWS/States", MetricData=data)
+        self._meter("AWS/States", {"StateMachineArn": execution.machine}, [(names[execution.status], 1.0, "Count")])
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now(), UTC)
 
     def _machine(self, arn: str) -> dict[str, Any]:
         if arn not in self._machines:
@@ -193,3 +228,13 @@ class StateMachines:
         if arn not in self._executions:
             raise ServiceError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
         return self._executions[arn]
+
+
+def _resources(definition: dict[str, Any]) -> Iterator[str]:
+    """Every Resource of every Task, in Maps and Parallels too."""
+    for state in definition.get("States", {}).values():
+        if "Resource" in state:
+            yield state["Resource"]
+        for inner in [state.get("ItemProcessor"), *state.get("Branches", [])]:
+            if inner is not None:
+                yield from _resources(inner)

@@ -1,7 +1,6 @@
 """The parts of localcloud that need no server: templates, intrinsics, transformers, the interpreter."""
 
 import json
-import threading
 
 import pytest
 
@@ -149,6 +148,7 @@ class Instant(Clock):
     """Waits cost no time; what was waited is kept."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waited = []
 
     def wait(self, seconds, until=None):
@@ -160,7 +160,8 @@ def run(states: dict, *script, start: str = "A", value=None, clock=None):
     machine = {"QueryLanguage": "JSONata", "StartAt": start, "States": states}
     definition.parse(json.dumps(machine))
     calls = Calls(*script)
-    interpreter = Interpreter(calls, clock or Instant(), lambda kind, detail: None, threading.Event())
+    clock = clock or Instant()
+    interpreter = Interpreter(calls, clock, lambda kind, detail: None, clock.signal())
     context = {"Execution": {"Id": "arn", "Input": value}, "StateMachine": {}}
     return interpreter.run(machine, value if value is not None else {}, Scope(context)), calls
 
@@ -270,10 +271,11 @@ def test_a_fail_state_fails_with_its_own_words():
 
 def test_a_stopped_execution_ends_at_its_next_wait():
     machine = {"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 60, "Next": "B"}, "B": {"Type": "Pass", "End": True}}}
-    stop = threading.Event()
+    clock = Instant()
+    stop = clock.signal()
     stop.set()
     with pytest.raises(Stopped):
-        Interpreter(Calls(), Instant(), lambda kind, detail: None, stop).run(machine, {}, Scope({}))
+        Interpreter(Calls(), clock, lambda kind, detail: None, stop).run(machine, {}, Scope({}))
 
 
 @pytest.mark.parametrize(

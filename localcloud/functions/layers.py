@@ -1,0 +1,48 @@
+"""Layers: versions of zipped folders that functions name by ARN."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from localcloud import ACCOUNT, REGION
+from localcloud.errors import ServiceError
+from localcloud.front import Handler
+
+
+class Layers:
+    """All layer versions of the account. `code` gives the bytes of an API's Content, `digest` their hash."""
+
+    def __init__(self, code: Callable[[dict[str, Any]], bytes], digest: Callable[[bytes], str]) -> None:
+        self._code = code
+        self._digest = digest
+        self._versions: dict[str, dict[str, Any]] = {}
+
+    def operations(self) -> dict[str, Handler]:
+        return {"DeleteLayerVersion": self.delete, "GetLayerVersion": self.get, "PublishLayerVersion": self.publish}
+
+    def version(self, arn: str) -> dict[str, Any]:
+        """Raises InvalidParameterValueException for one that is not there."""
+        if arn not in self._versions:
+            raise ServiceError("InvalidParameterValueException", f"Layer version {arn} does not exist.")
+        return self._versions[arn]
+
+    def publish(self, p: dict[str, Any]) -> dict[str, Any]:
+        code = self._code(p["Content"])
+        base = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName']}"
+        number = 1 + max((layer["Version"] for layer in self._versions.values() if layer["LayerArn"] == base), default=0)
+        layer: dict[str, Any] = {
+            "LayerArn": base, "LayerVersionArn": f"{base}:{number}", "Version": number, "CreatedDate": datetime.now(UTC).isoformat(),
+            "Content": {"CodeSha256": self._digest(code), "CodeSize": len(code)}, "code": code,
+            **{k: p[k] for k in ("Description", "CompatibleRuntimes", "CompatibleArchitectures", "LicenseInfo") if k in p},
+        }  # fmt: skip
+        self._versions[layer["LayerVersionArn"]] = layer
+        return layer
+
+    def get(self, p: dict[str, Any]) -> dict[str, Any]:
+        arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName']}:{p['VersionNumber']}"
+        if arn not in self._versions:
+            raise ServiceError("ResourceNotFoundException", f"The resource you requested does not exist: {arn}")
+        return self._versions[arn]
+
+    def delete(self, p: dict[str, Any]) -> None:
+        self._versions.pop(f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName'].rpartition(':')[2]}:{p['VersionNumber']}", None)

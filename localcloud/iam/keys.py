@@ -1,0 +1,76 @@
+"""Access keys: the one key `localcloud` of the account itself, and those issued to roles."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from localcloud import ACCOUNT, KEY
+from localcloud.errors import ServiceError
+from localcloud.iam.evaluate import Principal
+
+ROOT = Principal(arn=f"arn:aws:iam::{ACCOUNT}:root", account=ACCOUNT)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a process signs with. `expires`: seconds since the epoch, None for never."""
+
+    access_key: str
+    secret_key: str
+    token: str
+    principal: Principal
+    expires: float | None = None
+
+    def environment(self) -> dict[str, str]:
+        """As environment variables of a child process."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key, "AWS_SESSION_TOKEN": self.token}
+
+
+UNKNOWN_CODES = {
+    "s3": "InvalidAccessKeyId", "cloudformation": "InvalidClientTokenId", "iam": "InvalidClientTokenId", "sns": "InvalidClientTokenId",
+    "sts": "InvalidClientTokenId",
+}  # fmt: skip
+"""How services call a key that does not exist."""
+
+
+class UnknownKey(ServiceError):
+    """The request is signed with a key that this localcloud did not issue, or not signed."""
+
+
+class KeyRing:
+    """All keys that are accepted. A key's session token is its proof: signatures are not verified."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._issued: dict[str, Credentials] = {}
+        self._lock = threading.Lock()
+
+    def issue(self, role_arn: str, session: str, lifetime_s: float | None = None) -> Credentials:
+        """A new key for a session of a role."""
+        name = role_arn.rpartition("/")[2]
+        principal = Principal(arn=role_arn, account=ACCOUNT, session_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
+        expires = None if lifetime_s is None else self._now() + lifetime_s
+        key = f"ASIA{secrets.token_hex(8).upper()}"
+        credentials = Credentials(key, secrets.token_urlsafe(30), secrets.token_urlsafe(60), principal, expires)
+        with self._lock:
+            self._issued[key] = credentials
+        return credentials
+
+    def revoke(self, access_key: str) -> None:
+        with self._lock:
+            self._issued.pop(access_key, None)
+
+    def who(self, access_key: str, token: str, service: str = "") -> Principal:
+        """The principal behind a key. Raises UnknownKey."""
+        if access_key == KEY:
+            return ROOT
+        credentials = self._issued.get(access_key)
+        if credentials is None or not secrets.compare_digest(credentials.token, token):
+            raise UnknownKey(
+                UNKNOWN_CODES.get(service, "UnrecognizedClientException"),
+                f"The security token included in the request is invalid: localcloud takes the key '{KEY}' and the keys it issued, not '{access_key}'.",
+            )
+        if credentials.expires is not None and self._now() > credentials.expires:
+            raise UnknownKey("ExpiredTokenException", "The security token included in the request is expired")
+        return credentials.principal

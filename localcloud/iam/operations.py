@@ -1,0 +1,177 @@
+"""Which permission an API operation asks for, and on which resource.
+
+Source: the Service Authorization Reference, docs.aws.amazon.com/service-authorization/latest/reference/. A template is
+filled from the operation's parameters; `*` stands for actions without a resource. Operations that are not here are
+refused to roles by name: a guess would allow what AWS denies, or the other way round.
+"""
+
+ALL = "*"
+
+PREFIXES = {"stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
+"""Services whose action prefix is not their name in botocore."""
+
+BUCKET, OBJECT = "arn:aws:s3:::{Bucket}", "arn:aws:s3:::{Bucket}/{Key}"
+
+S3 = {
+    "AbortMultipartUpload": ("s3:AbortMultipartUpload", OBJECT),
+    "CompleteMultipartUpload": ("s3:PutObject", OBJECT),
+    "CreateBucket": ("s3:CreateBucket", BUCKET),
+    "CreateMultipartUpload": ("s3:PutObject", OBJECT),
+    "DeleteBucket": ("s3:DeleteBucket", BUCKET),
+    "DeleteBucketEncryption": ("s3:PutEncryptionConfiguration", BUCKET),
+    "DeleteBucketLifecycle": ("s3:PutLifecycleConfiguration", BUCKET),
+    "DeleteBucketPolicy": ("s3:DeleteBucketPolicy", BUCKET),
+    "DeleteObject": ("s3:DeleteObject", OBJECT),
+    "DeleteObjectTagging": ("s3:DeleteObjectTagging", OBJECT),
+    "GetBucketAcl": ("s3:GetBucketAcl", BUCKET),
+    "GetBucketEncryption": ("s3:GetEncryptionConfiguration", BUCKET),
+    "GetBucketLocation": ("s3:GetBucketLocation", BUCKET),
+    "GetBucketNotificationConfiguration": ("s3:GetBucketNotification", BUCKET),
+    "GetBucketPolicy": ("s3:GetBucketPolicy", BUCKET),
+    "GetBucketTagging": ("s3:GetBucketTagging", BUCKET),
+    "GetBucketVersioning": ("s3:GetBucketVersioning", BUCKET),
+    "GetObject": ("s3:GetObject", OBJECT),
+    "GetObjectAttributes": ("s3:GetObjectAttributes", OBJECT),
+    "GetObjectTagging": ("s3:GetObjectTagging", OBJECT),
+    "HeadBucket": ("s3:ListBucket", BUCKET),
+    "HeadObject": ("s3:GetObject", OBJECT),
+    "ListBuckets": ("s3:ListAllMyBuckets", ALL),
+    "ListMultipartUploads": ("s3:ListBucketMultipartUploads", BUCKET),
+    "ListObjectVersions": ("s3:ListBucketVersions", BUCKET),
+    "ListObjects": ("s3:ListBucket", BUCKET),
+    "ListObjectsV2": ("s3:ListBucket", BUCKET),
+    "ListParts": ("s3:ListMultipartUploadParts", OBJECT),
+    "PutBucketAcl": ("s3:PutBucketAcl", BUCKET),
+    "PutBucketEncryption": ("s3:PutEncryptionConfiguration", BUCKET),
+    "PutBucketLifecycleConfiguration": ("s3:PutLifecycleConfiguration", BUCKET),
+    "PutBucketNotificationConfiguration": ("s3:PutBucketNotification", BUCKET),
+    "PutBucketOwnershipControls": ("s3:PutBucketOwnershipControls", BUCKET),
+    "PutBucketPolicy": ("s3:PutBucketPolicy", BUCKET),
+    "PutBucketTagging": ("s3:PutBucketTagging", BUCKET),
+    "PutBucketVersioning": ("s3:PutBucketVersioning", BUCKET),
+    "PutObject": ("s3:PutObject", OBJECT),
+    "PutObjectTagging": ("s3:PutObjectTagging", OBJECT),
+    "PutPublicAccessBlock": ("s3:PutBucketPublicAccessBlock", BUCKET),
+    "UploadPart": ("s3:PutObject", OBJECT),
+}
+
+VERSIONED = {
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+}
+"""What the action becomes when the request names a version id."""
+
+
+def _rows(template: str, *operations: str) -> dict[str, str]:
+    return dict.fromkeys(operations, template)
+
+
+TEMPLATES: dict[str, dict[str, str]] = {
+    "cloudformation": _rows(
+        "stack/{StackName}/*", "ContinueUpdateRollback", "CreateChangeSet", "CreateStack", "DeleteChangeSet", "DeleteStack", "DescribeChangeSet",
+        "DescribeEvents", "DescribeStackEvents", "DescribeStackResource", "DescribeStackResources", "DescribeStacks", "ExecuteChangeSet", "GetTemplate",
+        "GetTemplateSummary", "ListStackResources", "RollbackStack", "UpdateStack", "UpdateTerminationProtection",
+    ) | _rows(ALL, "ListExports", "ListImports", "ListStacks"),
+    "cloudwatch": _rows("alarm:{AlarmName}", "DeleteAlarms", "DescribeAlarmHistory", "PutMetricAlarm", "SetAlarmState", "DisableAlarmActions", "EnableAlarmActions")
+    | _rows("arn:aws:cloudwatch::{account}:dashboard/{DashboardName}", "DeleteDashboards", "GetDashboard", "PutDashboard")
+    | _rows("alarm:*", "DescribeAlarms")
+    | _rows(ALL, "GetMetricData", "GetMetricStatistics", "ListDashboards", "ListMetrics", "PutMetricData"),
+    "codebuild": _rows("project/{name}", "CreateProject", "DeleteProject", "UpdateProject")
+    | _rows("project/{projectName}", "BatchGetBuilds", "ListBuildsForProject", "StartBuild")
+    | _rows("project/{names}", "BatchGetProjects"),
+    "dynamodb": _rows(
+        "table/{TableName}", "ConditionCheckItem", "CreateTable", "DeleteItem", "DeleteTable", "DescribeContinuousBackups", "DescribeTable",
+        "DescribeTimeToLive", "GetItem", "PutItem", "Query", "Scan", "TagResource", "UpdateContinuousBackups", "UpdateItem", "UpdateTable",
+        "UpdateTimeToLive",
+    ),
+    "ecr": _rows(
+        "repository/{repositoryName}", "BatchCheckLayerAvailability", "BatchDeleteImage", "BatchGetImage", "CompleteLayerUpload", "CreateRepository",
+        "DeleteRepository", "DescribeImages", "DescribeRepositories", "GetDownloadUrlForLayer", "InitiateLayerUpload", "ListImages", "PutImage",
+        "PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy", "TagResource", "UploadLayerPart",
+    ) | _rows(ALL, "GetAuthorizationToken"),
+    "events": _rows(
+        "rule/{Rule}", "ListTargetsByRule", "PutTargets", "RemoveTargets",
+    ) | _rows("rule/{Name}", "DeleteRule", "DescribeRule", "DisableRule", "EnableRule", "PutRule")
+    | _rows("{ResourceARN}", "TagResource", "UntagResource", "ListTagsForResource")
+    | _rows("event-bus/default", "DescribeEventBus", "PutEvents") | _rows(ALL, "ListRules", "TestEventPattern"),
+    "iam": _rows(
+        "arn:aws:iam::{account}:role/{RoleName}", "AttachRolePolicy", "CreateRole", "DeleteRole", "DeleteRolePolicy", "DetachRolePolicy", "GetRole",
+        "GetRolePolicy", "ListAttachedRolePolicies", "ListRolePolicies", "ListRoleTags", "PutRolePolicy", "TagRole", "UntagRole", "UpdateAssumeRolePolicy",
+        "UpdateRole", "UpdateRoleDescription", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary",
+    ) | _rows("arn:aws:iam::{account}:policy/{PolicyName}", "CreatePolicy")
+    | _rows("{PolicyArn}", "CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "GetPolicy", "GetPolicyVersion", "ListPolicyVersions")
+    | _rows(ALL, "ListPolicies", "ListRoles"),
+    "kms": _rows(
+        "key/{KeyId}", "Decrypt", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation", "Encrypt", "GenerateDataKey", "GetKeyPolicy", "PutKeyPolicy",
+        "ScheduleKeyDeletion", "TagResource",
+    ) | _rows("arn:aws:kms:{region}:{account}:{AliasName}", "CreateAlias", "DeleteAlias", "UpdateAlias") | _rows(ALL, "CreateKey", "ListAliases", "ListKeys"),
+    "lambda": _rows(
+        "function:{FunctionName}", "AddPermission", "CreateFunction", "DeleteFunction", "DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig",
+        "GetFunction", "GetFunctionConfiguration", "GetPolicy", "Invoke", "PutFunctionConcurrency", "PutFunctionEventInvokeConfig", "RemovePermission",
+        "UpdateFunctionCode", "UpdateFunctionConfiguration",
+    ) | _rows("{Resource}", "TagResource", "UntagResource")
+    | _rows("event-source-mapping:{UUID}", "DeleteEventSourceMapping", "GetEventSourceMapping", "UpdateEventSourceMapping")
+    | _rows("layer:{LayerName}", "PublishLayerVersion") | _rows("layer:{LayerName}:{VersionNumber}", "DeleteLayerVersion", "GetLayerVersion")
+    | _rows(ALL, "CreateEventSourceMapping", "ListEventSourceMappings", "ListFunctions", "ListLayers"),
+    "logs": _rows(
+        "log-group:{logGroupName}:log-stream:{logStreamName}", "CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "DeleteLogStream",
+        "DeleteMetricFilter", "DeleteRetentionPolicy", "DescribeLogGroups", "DescribeLogStreams", "DescribeMetricFilters", "FilterLogEvents", "GetLogEvents",
+        "PutLogEvents", "PutMetricFilter", "PutRetentionPolicy", "TagLogGroup",
+    ) | _rows("{resourceArn}", "ListTagsForResource", "TagResource", "UntagResource")
+    | _rows(
+        ALL, "CreateLogDelivery", "DeleteLogDelivery", "DescribeResourcePolicies", "GetLogDelivery", "ListLogDeliveries", "PutResourcePolicy",
+        "UpdateLogDelivery",
+    ),
+    "sagemaker": _rows("training-job/{TrainingJobName}", "CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob")
+    | _rows("processing-job/{ProcessingJobName}", "CreateProcessingJob", "DescribeProcessingJob", "StopProcessingJob")
+    | _rows("model/{ModelName}", "CreateModel", "DeleteModel", "DescribeModel")
+    | _rows("endpoint-config/{EndpointConfigName}", "CreateEndpointConfig", "DeleteEndpointConfig", "DescribeEndpointConfig")
+    | _rows("endpoint/{EndpointName}", "CreateEndpoint", "DeleteEndpoint", "DescribeEndpoint", "InvokeEndpoint", "UpdateEndpoint")
+    | _rows("model-package/{ModelPackageName}", "DeleteModelPackage", "DescribeModelPackage")
+    | _rows("model-package/{ModelPackageGroupName}/*", "CreateModelPackage") | _rows("{ModelPackageArn}", "UpdateModelPackage")
+    | _rows("model-package-group/{ModelPackageGroupName}", "CreateModelPackageGroup", "DeleteModelPackageGroup", "DescribeModelPackageGroup", "ListModelPackages")
+    | _rows("{ResourceArn}", "AddTags", "ListTags")
+    | _rows(ALL, "ListEndpointConfigs", "ListEndpoints", "ListModelPackageGroups", "ListModels", "ListProcessingJobs", "ListTrainingJobs"),
+    "sns": _rows("{TopicArn}", "DeleteTopic", "GetTopicAttributes", "Publish", "SetTopicAttributes", "Subscribe") | _rows("{ResourceArn}", "TagResource")
+    | _rows("{Name}", "CreateTopic") | _rows("{SubscriptionArn}", "GetSubscriptionAttributes", "Unsubscribe") | _rows(ALL, "ListSubscriptions", "ListTopics"),
+    "sqs": _rows(
+        "{QueueName}", "ChangeMessageVisibility", "CreateQueue", "DeleteMessage", "DeleteQueue", "GetQueueAttributes", "GetQueueUrl", "PurgeQueue",
+        "ReceiveMessage", "SendMessage", "SetQueueAttributes", "TagQueue", "UntagQueue",
+    ) | _rows(ALL, "ListQueues"),
+    "ssm": _rows("parameter/{Name}", "AddTagsToResource", "DeleteParameter", "GetParameter", "PutParameter", "RemoveTagsFromResource")
+    | _rows("parameter/{Names}", "GetParameters") | _rows(ALL, "DescribeParameters"),
+    "stepfunctions": _rows(
+        "{stateMachineArn}", "DeleteStateMachine", "DescribeStateMachine", "ListExecutions", "StartExecution", "UpdateStateMachine",
+    ) | _rows("stateMachine:{name}", "CreateStateMachine") | _rows("{executionArn}", "DescribeExecution", "GetExecutionHistory", "StopExecution")
+    | _rows("{resourceArn}", "ListTagsForResource", "TagResource", "UntagResource") | _rows(ALL, "ListStateMachines"),
+    "sts": _rows("{RoleArn}", "AssumeRole", "TagSession") | _rows(ALL, "GetCallerIdentity"),
+}  # fmt: skip
+
+ACTIONS = {
+    "events:TestEventPattern": "events:TestEventPattern",
+    "cloudformation:DescribeEvents": "cloudformation:DescribeEvents",
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "dynamodb:BatchGetItem": "dynamodb:BatchGetItem",
+}
+"""Where the action is not called as the operation."""
+
+PASSED_ROLES = {
+    "cloudformation:CreateChangeSet": ("RoleARN", "cloudformation.amazonaws.com"),
+    "cloudformation:CreateStack": ("RoleARN", "cloudformation.amazonaws.com"),
+    "cloudformation:DeleteStack": ("RoleARN", "cloudformation.amazonaws.com"),
+    "cloudformation:UpdateStack": ("RoleARN", "cloudformation.amazonaws.com"),
+    "codebuild:CreateProject": ("serviceRole", "codebuild.amazonaws.com"),
+    "codebuild:UpdateProject": ("serviceRole", "codebuild.amazonaws.com"),
+    "events:PutTargets": ("Targets", "events.amazonaws.com"),
+    "lambda:CreateFunction": ("Role", "lambda.amazonaws.com"),
+    "lambda:UpdateFunctionConfiguration": ("Role", "lambda.amazonaws.com"),
+    "sagemaker:CreateModel": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
+    "sagemaker:CreateProcessingJob": ("RoleArn", "sagemaker.amazonaws.com"),
+    "sagemaker:CreateTrainingJob": ("RoleArn", "sagemaker.amazonaws.com"),
+    "stepfunctions:CreateStateMachine": ("roleArn", "states.amazonaws.com"),
+    "stepfunctions:UpdateStateMachine": ("roleArn", "states.amazonaws.com"),
+}
+"""Operations that hand a role to a service: they also ask for iam:PassRole on it, with iam:PassedToService."""
