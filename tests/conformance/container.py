@@ -1,0 +1,63 @@
+"""Stands for a container image in the conformance tests: what it does is told by hyperparameters, arguments or the model's data.
+
+Run by path, with nothing but the standard library: `container.py train|process|serve …`, the tree of /opt/ml at $OPT_ML.
+"""
+
+import json
+import os
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+OPT_ML = Path(os.environ["OPT_ML"])
+
+
+def train() -> None:
+    wanted = json.loads((OPT_ML / "input/config/hyperparameters.json").read_text())
+    print(f"loss=0.25; accuracy={wanted.get('accuracy', '0.5')};", flush=True)
+    time.sleep(float(wanted.get("sleep_s", 0)))
+    if "fail" in wanted:
+        (OPT_ML / "output/failure").write_text(wanted["fail"])
+        sys.exit(int(wanted.get("exit", 1)))
+    seen = sorted(str(path.relative_to(OPT_ML)) for path in (OPT_ML / "input").rglob("*") if path.is_file())
+    (OPT_ML / "model/model.json").write_text(json.dumps({"seen": seen, "keys": "AWS_ACCESS_KEY_ID" in os.environ}))
+
+
+def process() -> None:
+    outputs = OPT_ML / "processing/output"
+    outputs.mkdir(parents=True, exist_ok=True)
+    (outputs / "arguments.json").write_text(json.dumps(sys.argv[2:]))
+    if "fail" in sys.argv:
+        (OPT_ML / "output/message").write_text("told to fail")
+        sys.exit(1)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """`/ping` answers by model/ping; `/invocations` answers, sleeps or fails as the body says."""
+
+    def do_GET(self) -> None:
+        self._answer(int((OPT_ML / "model/ping").read_text()) if (OPT_ML / "model/ping").exists() else 200, b"")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        time.sleep(body.get("sleep_s", 0))
+        model = (OPT_ML / "model/name").read_text() if (OPT_ML / "model/name").exists() else ""
+        self._answer(body.get("status", 200), json.dumps({"model": model, "body": body}).encode())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Requests are not news."""
+
+
+def serve() -> None:
+    ThreadingHTTPServer((os.environ["BIND_HOST"], int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+
+
+{"train": train, "process": process, "serve": serve}[sys.argv[1]]()
