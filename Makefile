@@ -11,7 +11,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20,21,22,23
 export NODE_NO_WARNINGS = 1
 export PYTHONWARNINGS = ignore::SyntaxWarning
 
-.PHONY: help setup demo up check test test-long format lock bundle clean
+.PHONY: help setup demo up check test test-long bench-flow format lock bundle clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: check ## check, and the whole flow on localcloud
 
 test-long: setup ## the slow proofs: the CDK CLI, the container's install, the demo
 	$(RUN) -m pytest tests -m long
+
+bench-flow: setup ## localcloud's speed and memory, and the flow's; writes benchmarks/results/flow.json
+	$(RUN) -m benchmarks.flow
 
 format: setup ## format and sort
 	$(RUN) -m ruff format .

@@ -7,15 +7,11 @@ same months by key would have promised (its own test side). Writes benchmarks/re
 """
 
 import io
-import json
-import platform
-import subprocess
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import polars as pl
 
+from benchmarks.record import ROOT, write
 from tidemill.cli.flights import month_csv
 from tidemill.dataset import SPLITS, Dataset, DatasetPart, SplitName, assemble
 from tidemill.evaluate.metrics import roc_auc
@@ -24,8 +20,6 @@ from tidemill.model.features import features_of, labels_of
 from tidemill.prepare.part import PreparedPart, prepare
 from tidemill.spec import ModelSpec, load_spec
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "flights_auc.json"
 MONTHS = (1, 2, 3, 6, 9, 11)
 
 
@@ -64,19 +58,7 @@ def main() -> None:
         for split in ("time", "key")
         for where in ("own_test", "next_month")
     }
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    result = {
-        "command": "python -m benchmarks.flights_auc",
-        "commit": commit,
-        "machine": f"{platform.machine()}, python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "repeats": 1,
-        "seconds": round(time.monotonic() - started),
-        "figures": means,
-        "raw": raw,
-    }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write("flights_auc", command="python -m benchmarks.flights_auc", repeats=1, seconds=time.monotonic() - started, figures=means, raw=raw)
     for row in raw:
         print(row)
     print(means)

@@ -7,7 +7,7 @@ from custom_resource import answered
 
 
 def handler(event: dict[str, Any], _: Any) -> None:
-    answered(event, empty if event["RequestType"] == "Delete" else lambda properties: None)
+    answered(event, empty if event["RequestType"] == "Delete" else lambda properties: None, named_by="Bucket")
 
 
 def empty(properties: dict[str, Any]) -> None:

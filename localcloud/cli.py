@@ -1,4 +1,4 @@
-"""`localcloud`: start a local AWS, or list what it knows."""
+"""`localcloud`: start a local AWS, look whether it can start, or list what it knows."""
 
 import signal
 import threading
@@ -10,6 +10,7 @@ import typer
 from localcloud import KEY, REGION
 from localcloud.cloud import LocalCloud, PortTaken
 from localcloud.config import ConfigError, load_config
+from localcloud.doctor import examine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A local AWS on moto that executes what it is given.")
 PORT = 4566
@@ -52,12 +53,27 @@ def up(
 
 
 @app.command()
+def doctor(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = PORT,
+    config: Annotated[Path, typer.Option(help="Where localcloud.toml lies.")] = Path("localcloud.toml"),
+) -> None:
+    """Say what is missing to run localcloud here, and what to do about it. Exit code 1 when something it needs is."""
+    findings = list(examine(config, port))
+    for finding in findings:
+        mark = "ok     " if finding.ok else "MISSING" if finding.needed else "without"
+        typer.echo(f"{mark} {finding.what}{'' if finding.ok else f' - {finding.advice}'}")
+    if any(finding.needed and not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def types() -> None:
     """The CloudFormation types that are known, and their properties."""
     from localcloud.cloudformation.types import KNOWN
+    from localcloud.cloudformation.types.properties import leaves
 
     for name in sorted(KNOWN):
-        typer.echo(f"{name}: {', '.join(sorted(KNOWN[name].properties))}")
+        typer.echo(f"{name}: {', '.join(leaves(KNOWN[name].properties))}")
 
 
 if __name__ == "__main__":

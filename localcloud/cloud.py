@@ -39,6 +39,16 @@ class LocalCloud:
         self.stop()
 
     @property
+    def folder(self) -> Path:
+        """Where it keeps what it unpacks and downloads; gone when it stops."""
+        return self._folder
+
+    @property
+    def running(self) -> list[int]:
+        """Process ids of the functions, jobs and endpoints that run now."""
+        return self._processes.running
+
+    @property
     def endpoint(self) -> str:
         """`localhost`, not 127.0.0.1: the CDK and moto tell path-style S3 addresses by it."""
         return f"http://localhost:{self._port}"

@@ -4,13 +4,13 @@ moto and boto3 check types and required members only; a job name that AWS refuse
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from botocore.model import Shape
 
-from localcloud.errors import ServiceError
+from localcloud.errors import NotSupported, ServiceError
 from localcloud.shapes import input_shape
 
 CODES = {"lambda": "ValidationException", "cloudformation": "ValidationError", "codebuild": "InvalidInputException"}
@@ -22,6 +22,12 @@ def check_constraints(service: str, operation: str, parameters: dict[str, Any]) 
     if faults:
         count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected: "
         raise ServiceError(CODES.get(service, "ValidationException"), count + "; ".join(faults))
+
+
+def only(what: str, p: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse by name the members that localcloud does not act on. Raises NotSupported."""
+    if others := sorted(set(p) - set(known)):
+        raise NotSupported(f"{', '.join(others)} of {what}")
 
 
 def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:

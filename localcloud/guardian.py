@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 MARK = "LOCALCLOUD_MARK"
+SWEEPS = 50
 
 
 def main(mark: str, folder: str) -> None:
@@ -21,8 +22,11 @@ def main(mark: str, folder: str) -> None:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         kill(-group)
-    for pid in marked(f"{MARK}={mark}".encode()):
-        kill(pid)
+    for _ in range(SWEEPS):  # what forks while it is looked for is found the next time
+        for pid in (found := marked(f"{MARK}={mark}".encode())):
+            kill(pid)
+        if not found:
+            break
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
 

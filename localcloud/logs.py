@@ -5,7 +5,9 @@ import queue
 import threading
 from collections import defaultdict
 from contextlib import suppress
+from datetime import UTC, datetime
 
+import moto.logs.models as moto_logs
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.clients import Clients
@@ -17,11 +19,15 @@ BATCH = 500
 
 
 class LogWriter:
-    """Collects lines and writes them in batches, so that nobody who logs waits for it."""
+    """Collects lines and writes them in batches, so that nobody who logs waits for it.
+
+    One seam of moto: the time by which its logs refuse events that are too old or too new.
+    """
 
     def __init__(self, clients: Clients, clock: Clock) -> None:
         self._clients = clients
         self._clock = clock
+        moto_logs.utcnow = lambda: datetime.fromtimestamp(clock.now(), UTC).replace(tzinfo=None)
         self._lines: queue.Queue[tuple[str, str, int, str] | None] = queue.Queue()
         self._streams: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True, name="log-writer")

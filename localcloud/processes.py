@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,6 +17,8 @@ import psutil
 from localcloud import guardian
 
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "HOME")
+SETTLE_S = 5.0
+CHUNK_BYTES = 65536
 
 
 def base_environment() -> dict[str, str]:
@@ -25,10 +29,14 @@ def base_environment() -> dict[str, str]:
 class Child:
     """A running process whose output lines go to a callback."""
 
-    def __init__(self, process: "subprocess.Popen[str]", on_line: Callable[[str], None]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> None:
         self._process = process
-        self._reader = threading.Thread(target=self._read, args=(process.stdout, on_line), daemon=True)
-        self._reader.start()
+        self._reading = threading.Lock()
+        self._ended = False
+        assert process.stdout is not None  # noqa: S101  # made with a pipe
+        self._poll = select.poll()
+        self._poll.register(process.stdout, select.POLLIN)
+        threading.Thread(target=self._read, args=(process.stdout, on_line), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -49,8 +57,14 @@ class Child:
     def wait(self, timeout_s: float | None = None) -> int:
         """Exit code, once all output was read. Raises subprocess.TimeoutExpired."""
         code = self._process.wait(timeout_s)
-        self._reader.join(5)
+        self.settle()
         return code
+
+    def settle(self) -> None:
+        """Wait until the callback was given what was written so far. What left the group may hold the pipe open: that is not waited for."""
+        ends = time.monotonic() + SETTLE_S
+        while self._pending() and time.monotonic() < ends:
+            time.sleep(0.0005)
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the process and all it started; one that is gone is fine."""
@@ -59,22 +73,40 @@ class Child:
         except ProcessLookupError:
             return
 
-    def _read(self, stream: IO[str], on_line: Callable[[str], None]) -> None:
-        for line in stream:
-            on_line(line.rstrip("\n"))
+    def _pending(self) -> bool:
+        with self._reading:
+            return not self._ended and bool(self._poll.poll(0))
+
+    def _read(self, stream: IO[bytes], on_line: Callable[[str], None]) -> None:
+        """Lines end with a newline only: a carriage return stays, progress bars and tracebacks use it within one."""
+        rest = b""
+        waiting = select.poll()
+        waiting.register(stream, select.POLLIN)
+        while not self._ended:
+            waiting.poll()
+            with self._reading:
+                chunk = os.read(stream.fileno(), CHUNK_BYTES)
+                *lines, rest = (rest + chunk).split(b"\n")
+                self._ended = not chunk
+                for line in lines if chunk or not rest else [*lines, rest]:
+                    on_line(line.removesuffix(b"\r").decode(errors="replace"))
+        stream.close()
 
 
 class Processes:
-    """Starts children and stops them all, also when this process is killed: then the guardian does."""
+    """Starts children and stops them all, also when this process is killed: then the guardian does.
 
-    def __init__(self, folder: Path) -> None:
+    `folder` is removed at the end; None removes nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
         self._children: set[Child] = set()
         self._lock = threading.Lock()
         self._stopped = False
         self._mark = secrets.token_hex(8)
         self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", guardian.__file__, self._mark, str(folder)], stdin=subprocess.PIPE, text=True, start_new_session=True,
-            env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ},
+            [sys.executable, "-I", "-S", guardian.__file__, self._mark, str(folder or "")], stdin=subprocess.PIPE, text=True, start_new_session=True,
+            env=base_environment(),
         )  # fmt: skip
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, on_line: Callable[[str], None]) -> Child:
@@ -84,7 +116,7 @@ class Processes:
                 raise RuntimeError("localcloud is stopping: no process is started any more")
             process = subprocess.Popen(
                 list(argv), cwd=cwd, env={**env, guardian.MARK: self._mark}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             self._tell(f"+{process.pid}")
             child = Child(process, on_line)

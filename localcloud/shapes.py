@@ -50,6 +50,8 @@ def coerce(shape: Shape, value: Any) -> Any:
 def unknown(shape: Shape, value: Any, path: str) -> Iterator[str]:
     """Paths in an unresolved value that the shape has no member for. What an intrinsic function will give is not looked into."""
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Fn::", "Ref")):
+        for branch in value.get("Fn::If", [None])[1:]:
+            yield from unknown(shape, branch, path)
         return
     if shape.type_name == "structure" and isinstance(value, dict):
         known: Any = members(shape)

@@ -17,6 +17,7 @@ from infra.constructs.job_role import JobRole
 from infra.constructs.layers import Layers
 from infra.constructs.machine import Machine, executions_of
 from infra.constructs.queue import Queue
+from infra.constructs.remover import Remover
 from infra.models import Model
 from infra.settings import Stage
 from infra.stacks.data import DataStack
@@ -45,6 +46,10 @@ class ServingStack(Stack):
             statements=[iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions_of(self.machine)])],
         )  # fmt: skip
         self._on_approval(models)
+        if not stage.keep_data:
+            remover = Remover(self, stage=stage)
+            for model in models:
+                remover.remove_endpoints(Construct(self, f"Live{model.construct_id}"), keys.endpoint_name(stage.name, model.spec.name))
         CfnOutput(self, "ReleaseMachine", value=self.machine.machine.state_machine_arn)
         for model in models:
             CfnOutput(self, f"Endpoint{model.construct_id}", value=keys.endpoint_name(stage.name, model.spec.name))

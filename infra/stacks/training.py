@@ -20,6 +20,7 @@ from infra.constructs.job_role import JobRole
 from infra.constructs.layers import Layers
 from infra.constructs.machine import Machine, executions_of
 from infra.constructs.queue import Queue
+from infra.constructs.remover import Remover
 from infra.constructs.retention import removal
 from infra.models import Model
 from infra.settings import Stage
@@ -36,6 +37,7 @@ class TrainingStack(Stack):
         super().__init__(scope, name, description=f"Tidemill {stage.name}: intake to registry")
         self._stage, self._data, self._image = stage, data, image
         self._layers = Layers(self, stage=stage)
+        self._remover = None if stage.keep_data else Remover(self, stage=stage)
         self._folders = [self._model(model) for model in models]
         self.intake_queue = Queue(self, "Intake", visibility=Duration.minutes(3), topic=data.topic)
         self.tick_queue = Queue(self, "Tick", visibility=Duration.minutes(3), topic=data.topic)
@@ -64,6 +66,8 @@ class TrainingStack(Stack):
             model_package_group_description=spec.question or spec.name,
         )
         group.apply_removal_policy(removal(stage))
+        if self._remover is not None:
+            self._remover.remove_packages(scope, keys.package_group(stage.name, spec.name), group)
         return folder
 
     def _function(

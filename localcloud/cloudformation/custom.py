@@ -21,7 +21,14 @@ class CustomResourceFailed(Exception):
 
 def custom_type(name: str) -> ResourceType:
     """`Custom::<anything>` or AWS::CloudFormation::CustomResource: any property goes, ServiceToken names the function."""
-    return _CustomType(name, frozenset(), _create, _delete, _update, frozenset({"ServiceToken"}))
+    return _CustomType(
+        name,
+        {},
+        lambda context, p: _request(context, name, "Create", p, {}),
+        lambda context, physical_id, p: _delete(context, name, physical_id, p),
+        lambda context, made, old, p: _update(context, name, made, old, p),
+        frozenset({"ServiceToken"}),
+    )
 
 
 class _CustomType(ResourceType):
@@ -30,23 +37,19 @@ class _CustomType(ResourceType):
             yield "Properties.ServiceToken (missing)"
 
 
-def _create(context: Context, p: Properties) -> Made:
-    return _request(context, "Create", p, {})
+def _update(context: Context, name: str, made: Made, old: Properties, p: Properties) -> Made:
+    return _request(context, name, "Update", p, {"PhysicalResourceId": made.physical_id, "OldResourceProperties": _texts(old)})
 
 
-def _update(context: Context, made: Made, old: Properties, p: Properties) -> Made:
-    return _request(context, "Update", p, {"PhysicalResourceId": made.physical_id, "OldResourceProperties": _texts(old)})
+def _delete(context: Context, name: str, physical_id: str, p: Properties) -> None:
+    _request(context, name, "Delete", p, {"PhysicalResourceId": physical_id})
 
 
-def _delete(context: Context, physical_id: str, p: Properties) -> None:
-    _request(context, "Delete", p, {"PhysicalResourceId": physical_id})
-
-
-def _request(context: Context, kind: str, p: Properties, more: dict[str, Any]) -> Made:
+def _request(context: Context, name: str, kind: str, p: Properties, more: dict[str, Any]) -> Made:
     with _AnswerBox() as box:
         event = {
             "RequestType": kind, "RequestId": str(uuid.uuid4()), "ResponseURL": box.url, "ServiceToken": p["ServiceToken"],
-            "StackId": context.stack_id, "LogicalResourceId": context.logical_id, "ResourceType": "AWS::CloudFormation::CustomResource",
+            "StackId": context.stack_id, "LogicalResourceId": context.logical_id, "ResourceType": name,
             "ResourceProperties": _texts(p), **more,
         }  # fmt: skip
         answer = context.clients("lambda").invoke(FunctionName=p["ServiceToken"], Payload=json.dumps(event).encode())
@@ -57,7 +60,8 @@ def _request(context: Context, kind: str, p: Properties, more: dict[str, Any]) -
         raise CustomResourceFailed(f"{context.logical_id}: the function returned but sent no answer to ResponseURL")
     if response.get("Status") != "SUCCESS":
         raise CustomResourceFailed(f"{context.logical_id}: {response.get('Reason', 'FAILED without a reason')}")
-    return Made(response.get("PhysicalResourceId") or context.logical_id, response.get("Data") or {})
+    physical_id = response.get("PhysicalResourceId") or more.get("PhysicalResourceId") or f"{context.logical_id}-{event['RequestId']}"
+    return Made(physical_id, response.get("Data") or {})
 
 
 def _texts(value: Any) -> Any:

@@ -1,11 +1,11 @@
 """The engine: make a stack's resources what a template says, or put everything back."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from localcloud.clients import Clients
 from localcloud.cloudformation.custom import custom_type
@@ -54,10 +54,20 @@ def check_known(template: Mapping[str, Any]) -> None:
         raise ServiceError("ValidationError", "; ".join(faults))
 
 
+class Exports(Protocol):
+    """What the engine asks about the exports of all stacks."""
+
+    def value(self, name: str) -> Any:
+        """Raises ValidationError when nobody exports it."""
+
+    def check(self, stack: Stack, outputs: list[dict[str, Any]]) -> None:
+        """Raises ValidationError when these outputs would take an export from its users, or a name from its owner."""
+
+
 class Engine:
     """Applies targets to stacks, one resource after the other in dependency order."""
 
-    def __init__(self, clients: Callable[[Stack], Clients], exports: Callable[[str], Any]) -> None:
+    def __init__(self, clients: Callable[[Stack], Clients], exports: "Exports") -> None:
         self._clients = clients
         self._exports = exports
 
@@ -69,7 +79,9 @@ class Engine:
         step = _Step(self, stack, target)
         try:
             step.forward()
-            stack.outputs = step.outputs()
+            outputs = step.outputs()
+            self._exports.check(stack, outputs)
+            stack.outputs, stack.imports = outputs, step.imports
             stack.template_text, stack.template, stack.parameters = target.text, target.template, target.parameters
             stack.updated = None if creating else datetime.now(UTC)
             if not creating:
@@ -113,6 +125,19 @@ class Engine:
             raise ResourceFailed(f"The following resource(s) failed to delete: [{name}]: {error}") from error
         stack.event(name, resource.type, physical, "DELETE_COMPLETE")
 
+    def exported(self, name: str) -> Any:
+        return self._exports.value(name)
+
+    def check_rules(self, stack: Stack, target: Target) -> None:
+        """Raises ValidationError when an assertion of the template's Rules does not hold for its parameters."""
+        resolver = self.resolver(stack, target)
+        for name, rule in target.template.get("Rules", {}).items():
+            if "RuleCondition" in rule and not resolver.value(rule["RuleCondition"]):
+                continue
+            for assertion in rule["Assertions"]:
+                if not resolver.value(assertion["Assert"]):
+                    raise ServiceError("ValidationError", f"Template validation error: Rule {name} failed: {assertion.get('AssertDescription', '')}")
+
     def context(self, stack: Stack, logical_id: str) -> Context:
         return Context(self._clients(stack), stack.name, stack.id, logical_id)
 
@@ -122,7 +147,9 @@ class Engine:
             raise ResourceFailed(f"resource type {name} is not known to localcloud")
         return found
 
-    def resolver(self, stack: Stack, target: Target) -> Resolver:
+    def resolver(self, stack: Stack, target: Target, imported: Callable[[str], Any] | None = None) -> Resolver:
+        """`imported` gives the value of an export; without it, nothing remembers who imports what."""
+
         def physical(name: str) -> Any:
             if name not in stack.resources:
                 raise ServiceError("ValidationError", f"Template error: unresolved reference {name}")
@@ -138,7 +165,7 @@ class Engine:
 
         parameters = {name: self._parameter(stack, name, spec, target.parameters) for name, spec in target.template.get("Parameters", {}).items()}
         pseudo = {"AWS::StackName": stack.name, "AWS::StackId": stack.id, "AWS::NotificationARNs": []}
-        return Resolver(target.template, parameters, pseudo, physical, attribute, self._exports)
+        return Resolver(target.template, parameters, pseudo, physical, attribute, imported or self._exports.value)
 
     def _parameter(self, stack: Stack, name: str, spec: dict[str, Any], given: dict[str, str]) -> Any:
         value = given.get(name, spec.get("Default"))
@@ -169,10 +196,15 @@ class _Step:
         self._engine = engine
         self._stack = stack
         self._target = target
-        self._resolver = engine.resolver(stack, target)
+        self.imports: set[str] = set()
+        self._resolver = engine.resolver(stack, target, self._import)
         self._before: dict[str, Resource] = dict(stack.resources)
         self._touched: list[str] = []
         self._replaced: list[Resource] = []
+
+    def _import(self, name: str) -> Any:
+        self.imports.add(name)
+        return self._engine.exported(name)
 
     def forward(self) -> None:
         """Make and change resources in the order of their references."""
@@ -187,7 +219,10 @@ class _Step:
     def clean_up(self) -> None:
         """Delete what the template no longer has, and the old half of every replacement; last made first."""
         for resource in reversed(self._replaced):
-            self._engine.destroy(self._stack, resource)
+            if resource.replace_policy.startswith("Retain"):
+                self._stack.event(resource.logical_id, resource.type, resource.made.physical_id, "DELETE_SKIPPED")
+            else:
+                self._engine.destroy(self._stack, resource)
         for name in reversed(self._gone):
             self._engine.remove(self._stack, self._stack.resources[name])
 
@@ -212,11 +247,11 @@ class _Step:
                 self._engine.destroy(self._stack, now)
                 self._stack.resources[name] = before
             elif before is not None and now is not None:
-                self._change(name, now, before.properties, before.type, before.deletion_policy)
+                self._change(name, now, before.properties, before.type, (before.deletion_policy, before.replace_policy))
 
     def _bring(self, name: str, spec: dict[str, Any]) -> None:
         properties = self._resolver.value(deepcopy(spec.get("Properties", {})))
-        policy = spec.get("DeletionPolicy", "Delete")
+        policy = (spec.get("DeletionPolicy", "Delete"), spec.get("UpdateReplacePolicy", "Delete"))
         current = self._stack.resources.get(name)
         if current is None:
             self._make(name, spec["Type"], properties, policy)
@@ -225,9 +260,9 @@ class _Step:
         elif current.properties != properties:
             self._change(name, current, properties, spec["Type"], policy)
         else:
-            current.deletion_policy = policy
+            current.deletion_policy, current.replace_policy = policy
 
-    def _make(self, name: str, kind: str, properties: dict[str, Any], policy: str) -> None:
+    def _make(self, name: str, kind: str, properties: dict[str, Any], policy: tuple[str, str]) -> None:
         stack = self._stack
         stack.event(name, kind, "", "CREATE_IN_PROGRESS", properties=properties)
         try:
@@ -236,17 +271,18 @@ class _Step:
             stack.event(name, kind, "", "CREATE_FAILED", str(error), properties)
             raise ResourceFailed(f"The following resource(s) failed to create: [{name}]: {error}") from error
         stack.resources.pop(name, None)
-        stack.resources[name] = Resource(name, kind, made, properties, "CREATE_COMPLETE", policy)
+        stack.resources[name] = Resource(name, kind, made, properties, "CREATE_COMPLETE", *policy)
         self._touched.append(name)
         stack.event(name, kind, made.physical_id, "CREATE_COMPLETE", properties=properties)
 
-    def _change(self, name: str, current: Resource, properties: dict[str, Any], kind: str, policy: str) -> None:
+    def _change(self, name: str, current: Resource, properties: dict[str, Any], kind: str, policy: tuple[str, str]) -> None:
         known = self._engine.known(kind)
         changed = {key for key in {*current.properties, *properties} if current.properties.get(key) != properties.get(key)}
         if known.update is None or changed & known.replaces:
             self._make(name, kind, properties, policy)
             self._replaced.append(current)
             return
+        _check_changeable(known, name, changed, current.properties.keys() - properties.keys())
         stack = self._stack
         stack.event(name, kind, current.made.physical_id, "UPDATE_IN_PROGRESS", properties=properties)
         try:
@@ -255,7 +291,18 @@ class _Step:
             stack.event(name, kind, current.made.physical_id, "UPDATE_FAILED", str(error), properties)
             self._touched.append(name)
             raise ResourceFailed(f"The following resource(s) failed to update: [{name}]: {error}") from error
+        if made.physical_id != current.made.physical_id:  # a custom resource's answer: its old self is deleted at the end
+            self._replaced.append(current)
         made = Made(made.physical_id, {**current.made.attributes, **made.attributes})
-        stack.resources[name] = Resource(name, kind, made, properties, "UPDATE_COMPLETE", policy)
+        stack.resources[name] = Resource(name, kind, made, properties, "UPDATE_COMPLETE", *policy)
         self._touched.append(name)
         stack.event(name, kind, made.physical_id, "UPDATE_COMPLETE", properties=properties)
+
+
+def _check_changeable(known: ResourceType, name: str, changed: set[str], removed: Set[str]) -> None:
+    """Refuse, by name, a change that the type's update would not make."""
+    fixed = changed - removed - known.updates if known.updates is not None else set()
+    kept = removed - known.removes if known.removes is not None else set()
+    if fixed or kept:
+        words = [*(f"change {item}" for item in sorted(fixed)), *(f"take away {item}" for item in sorted(kept))]
+        raise ResourceFailed(f"{name}: localcloud cannot {', '.join(words)} of {known.name} in place")

@@ -12,6 +12,7 @@ from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.cloudformation.changes import differences, nothing_to_do
 from localcloud.cloudformation.engine import Engine, Target, check_known
+from localcloud.cloudformation.exports import AllExports
 from localcloud.cloudformation.stack import Resource, Stack
 from localcloud.cloudformation.template import parse
 from localcloud.errors import ServiceError
@@ -62,7 +63,8 @@ class Stacks:
         self._stacks: dict[str, Stack] = {}
         self._deleted: dict[str, Stack] = {}
         self._change_sets: dict[tuple[str, str], ChangeSet] = {}
-        self._engine = Engine(self._acting, self._export)
+        self._exports = AllExports(self._stacks)
+        self._engine = Engine(self._acting, self._exports)
 
     def service(self) -> Service:
         return Service(
@@ -82,6 +84,7 @@ class Stacks:
                 "GetTemplate": lambda p: {"TemplateBody": self._stack(p["StackName"]).template_text, "StagesAvailable": ["Original"]},
                 "GetTemplateSummary": self.summary,
                 "ListExports": self.list_exports,
+                "ListImports": lambda p: {"Imports": self._exports.importers(p["ExportName"])},
                 "ListStackResources": lambda p: {"StackResourceSummaries": self._resources(p)},
                 "ListStacks": lambda p: {"StackSummaries": [s.described() for s in [*self._stacks.values(), *self._deleted.values()]]},
                 "UpdateStack": self.update,
@@ -115,8 +118,7 @@ class Stacks:
             return
         if stack.protected:
             raise ServiceError("ValidationError", f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
-        if users := self._importers(stack):
-            raise ServiceError("ValidationError", f"Export of {stack.name} cannot be deleted as it is in use by {', '.join(users)}")
+        self._exports.check(stack, [])
 
         self._take_role(stack, p)
         if stack.status == "DELETE_FAILED":
@@ -262,7 +264,9 @@ class Stacks:
         if extra := set(parameters) - set(declared):
             raise ServiceError("ValidationError", f"Parameters: [{', '.join(sorted(extra))}] do not exist in the template")
         defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
-        return Target(text, template, defaults | {name: value for name, value in parameters.items() if value is not None})
+        target = Target(text, template, defaults | {name: value for name, value in parameters.items() if value is not None})
+        self._engine.check_rules(stack, target)
+        return target
 
     def _text(self, p: dict[str, Any], stack: Stack | None) -> str:
         if p.get("TemplateBody"):
@@ -289,18 +293,6 @@ class Stacks:
         if wanted and not found:
             raise ServiceError("ValidationError", f"Resource {wanted} does not exist for stack {stack.name}")
         return found
-
-    def _export(self, name: str) -> Any:
-        for stack in self._stacks.values():
-            if name in stack.exports():
-                return stack.exports()[name]
-        raise ServiceError("ValidationError", f"No export named {name} found.")
-
-    def _importers(self, stack: Stack) -> list[str]:
-        """Stacks whose templates import one of this stack's exports by its literal name, as the CDK writes them."""
-        names = [f'"{name}"' for name in stack.exports()]
-        others = [other for other in self._stacks.values() if other is not stack]
-        return [other.name for other in others if "Fn::ImportValue" in other.template_text and any(name in other.template_text for name in names)]
 
 
 def _check_capabilities(template: dict[str, Any], given: list[str]) -> None:

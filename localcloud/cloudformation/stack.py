@@ -21,6 +21,7 @@ class Resource:
     properties: Properties
     status: str
     deletion_policy: str = "Delete"
+    replace_policy: str = "Delete"
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -45,6 +46,7 @@ class Stack:
     change_set_id: str | None = None
     protected: bool = False
     role: str | None = None
+    imports: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.id = self.id or f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/{uuid.uuid4()}"

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.cloudwatch import notices
 from localcloud.cloudwatch.evaluation import AlarmRule, RuleError, evaluation_range, judge
 from localcloud.cloudwatch.metrics import MetricStore, UnknownStatistic, check_statistic
-from localcloud.cloudwatch.query import ordered, period_of, results
+from localcloud.cloudwatch.query import check_known, check_period, ordered, period_of, results
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
@@ -29,6 +31,14 @@ KNOWN = {
     "ExtendedStatistic", "InsufficientDataActions", "MetricName", "Metrics", "Namespace", "OKActions", "Period", "Statistic", "Tags", "Threshold",
     "TreatMissingData", "Unit",
 }  # fmt: skip
+DESCRIBE = {"AlarmNamePrefix", "AlarmNames", "AlarmTypes", "StateValue"}
+HISTORY = {"AlarmName", "AlarmTypes", "EndDate", "HistoryItemType", "ScanBy", "StartDate"}
+LONGEST_S, LONGEST_OF_HOURS_S = 86_400, 604_800
+"""How far back an alarm may look, and one whose period is an hour or more.
+
+Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+"""
+DAWN, DUSK = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ACTIONS = {"OK": "OKActions", "ALARM": "AlarmActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
 
 
@@ -41,6 +51,7 @@ class Alarm:
     queries: list[dict[str, Any]]
     watched: str
     history: list[dict[str, Any]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -66,13 +77,15 @@ class Alarms:
             "DescribeAlarms": self.describe,
             "DisableAlarmActions": lambda p: self._switch(p, False),
             "EnableAlarmActions": lambda p: self._switch(p, True),
+            "ListTagsForResource": self.list_tags,
             "PutMetricAlarm": self.put,
             "SetAlarmState": self.set_state,
+            "TagResource": self.tag,
+            "UntagResource": self.untag,
         }
 
     def put(self, p: dict[str, Any]) -> None:
-        if unknown := {name for name, value in p.items() if value is not None} - KNOWN:
-            raise NotSupported(f"{', '.join(sorted(unknown))} of a metric alarm")
+        check_known(p, KNOWN, "a metric alarm")
         name, now = p["AlarmName"], self._moment()
         queries = p.get("Metrics") or [_single(p)]
         rule = _rule(p, queries)
@@ -84,12 +97,18 @@ class Alarms:
             key: value for key, value in p.items() if key != "Tags" and value is not None
         }
         described |= {"AlarmArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}", "AlarmConfigurationUpdatedTimestamp": now}
-        kept = ("StateValue", "StateReason", "StateUpdatedTimestamp", "StateTransitionedTimestamp")
-        fresh = dict(zip(kept, ("INSUFFICIENT_DATA", "Unchecked: Initial alarm creation", now, now), strict=True))
-        described |= {key: old.described[key] for key in kept} if old else fresh
-        self._alarms[name] = Alarm(described, rule, queries, _watched(queries), old.history if old else [])
+        kept = ("StateValue", "StateReason", "StateReasonData", "StateUpdatedTimestamp", "StateTransitionedTimestamp")
+        fresh = {
+            "StateValue": "INSUFFICIENT_DATA", "StateReason": "Unchecked: Initial alarm creation", "StateUpdatedTimestamp": now,
+            "StateTransitionedTimestamp": now,
+        }  # fmt: skip
+        described |= {key: old.described[key] for key in kept if key in old.described} if old else fresh
+        # "If you are using this operation to update an existing alarm, any tags you specify in this parameter are ignored" (API_PutMetricAlarm).
+        tags = old.tags if old else {tag["Key"]: tag["Value"] for tag in p.get("Tags") or []}
+        self._alarms[name] = Alarm(described, rule, queries, _watched(queries), old.history if old else [], tags)
 
     def describe(self, p: dict[str, Any]) -> dict[str, Any]:
+        check_known(p, DESCRIBE, "DescribeAlarms")
         names, prefix, state = p.get("AlarmNames"), p.get("AlarmNamePrefix") or "", p.get("StateValue")
         found = [a.described for name, a in sorted(self._alarms.items()) if (names is None or name in names) and name.startswith(prefix)]
         wanted = (
@@ -98,14 +117,29 @@ class Alarms:
         return {"MetricAlarms": wanted, "CompositeAlarms": []}
 
     def delete(self, p: dict[str, Any]) -> None:
+        """ "If you specify any incorrect alarm names, the alarms you specify with correct names are still deleted" (API_DeleteAlarms)."""
         for name in p["AlarmNames"]:
-            self._alarm(name)
-        for name in p["AlarmNames"]:
-            del self._alarms[name]
+            self._alarms.pop(name, None)
 
     def history(self, p: dict[str, Any]) -> dict[str, Any]:
+        check_known(p, HISTORY, "DescribeAlarmHistory")
+        if "MetricAlarm" not in (p.get("AlarmTypes") or ["MetricAlarm"]):
+            return {"AlarmHistoryItems": []}
+        kind, start, end = p.get("HistoryItemType"), p.get("StartDate") or DAWN, p.get("EndDate") or DUSK
         found = [item for name, alarm in self._alarms.items() if p.get("AlarmName") in (None, name) for item in alarm.history]
-        return {"AlarmHistoryItems": sorted(found, key=lambda item: item["Timestamp"], reverse=p.get("ScanBy") != "TimestampAscending")}
+        wanted = [item for item in found if kind in (None, item["HistoryItemType"]) and start <= item["Timestamp"] <= end]
+        return {"AlarmHistoryItems": wanted if p.get("ScanBy") == "TimestampAscending" else wanted[::-1]}
+
+    def list_tags(self, p: dict[str, Any]) -> dict[str, Any]:
+        alarm = self._alarms.get(_alarm_name(p["ResourceARN"]))
+        return {"Tags": [{"Key": key, "Value": value} for key, value in alarm.tags.items()] if alarm else []}
+
+    def tag(self, p: dict[str, Any]) -> None:
+        self._alarm(_alarm_name(p["ResourceARN"])).tags |= {tag["Key"]: tag["Value"] for tag in p["Tags"]}
+
+    def untag(self, p: dict[str, Any]) -> None:
+        for key in p["TagKeys"]:
+            self._alarm(_alarm_name(p["ResourceARN"])).tags.pop(key, None)
 
     def set_state(self, p: dict[str, Any]) -> None:
         self._enter(self._alarm(p["AlarmName"]), p["StateValue"], p["StateReason"], p.get("StateReasonData"))
@@ -127,11 +161,13 @@ class Alarms:
     def _enter(self, alarm: Alarm, state: str, reason: str, data: str | None) -> None:
         """Put an alarm into a state; tell EventBridge and its actions when it is another one."""
         before, now = dict(alarm.described), self._moment()
-        alarm.described |= {"StateValue": state, "StateReason": reason, "StateReasonData": data or "{}", "StateUpdatedTimestamp": now}
+        alarm.described.pop("StateReasonData", None)
+        alarm.described |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": now} | ({"StateReasonData": data} if data else {})
         if before["StateValue"] == state:
             return
         alarm.described["StateTransitionedTimestamp"] = now
-        self._remember(alarm, "StateUpdate", f"Alarm updated from {before['StateValue']} to {state}")
+        told = notices.history_data(before, alarm.described)
+        self._remember(alarm, "StateUpdate", f"Alarm updated from {before['StateValue']} to {state}", told)
         detail = notices.event_detail(before, alarm.described, alarm.queries)
         self._bus.emit("aws.cloudwatch", "CloudWatch Alarm State Change", detail, [alarm.described["AlarmArn"]])
         if alarm.described["ActionsEnabled"]:
@@ -139,18 +175,30 @@ class Alarms:
                 self._tell(alarm, topic, before["StateValue"])
 
     def _tell(self, alarm: Alarm, topic: str, before: str) -> None:
+        """What goes wrong stands in the history, and nowhere else.
+
+        Source: repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+        """
+        message = json.dumps(notices.message(alarm.described, before), separators=(",", ":"))
+        error = self._publish(alarm, topic, message)
+        data = {"actionState": "Failed" if error else "Succeeded", "notificationResource": topic, "publishedMessage": message, "error": error}
+        summary = f'Failed to execute action {topic}. Received error: "{error}"' if error else f"Successfully executed action {topic}"
+        self._remember(alarm, "Action", summary, json.dumps(data, separators=(",", ":")))
+
+    def _publish(self, alarm: Alarm, topic: str, message: str) -> str | None:
+        """What kept SNS from taking the message; None if nothing did."""
         decision = self._authorizer.service("cloudwatch.amazonaws.com", "sns:Publish", topic, alarm.described["AlarmArn"])
         if not decision.allowed:
-            self._remember(alarm, "Action", f"CloudWatch Alarms is not authorized to perform: SNS:Publish on resource:{topic} {decision.reason}")
-            return
-        message = json.dumps(notices.message(alarm.described, before), separators=(",", ":"))
-        self._clients("sns").publish(TopicArn=topic, Subject=notices.subject(alarm.described), Message=message)
-        self._remember(alarm, "Action", f"Successfully executed action {topic}")
+            return f"CloudWatch Alarms is not authorized to perform: SNS:Publish on resource:{topic} {decision.reason}"
+        try:
+            self._clients("sns").publish(TopicArn=topic, Subject=notices.subject(alarm.described), Message=message)
+        except (ClientError, BotoCoreError) as error:
+            return str(error)
+        return None
 
-    def _remember(self, alarm: Alarm, kind: str, summary: str) -> None:
-        name = alarm.described["AlarmName"]
-        item = {"AlarmName": name, "AlarmType": "MetricAlarm", "Timestamp": self._moment(), "HistoryItemType": kind, "HistorySummary": summary}
-        alarm.history.append(item)
+    def _remember(self, alarm: Alarm, kind: str, summary: str, data: str) -> None:
+        item = {"AlarmName": alarm.described["AlarmName"], "AlarmType": "MetricAlarm", "Timestamp": self._moment()}
+        alarm.history.append(item | {"HistoryItemType": kind, "HistorySummary": summary, "HistoryData": data})
 
     def _switch(self, p: dict[str, Any], on: bool) -> None:
         for name in p["AlarmNames"]:
@@ -168,6 +216,8 @@ class Alarms:
 def _rule(p: dict[str, Any], queries: list[dict[str, Any]]) -> AlarmRule:
     """Raises ValidationError for what PutMetricAlarm refuses."""
     periods = int(p["EvaluationPeriods"])
+    ordered(queries)
+    _check_span(int(p.get("Period") or period_of(queries)), periods)
     try:
         for query in ordered(queries):
             if "MetricStat" in query:
@@ -175,19 +225,33 @@ def _rule(p: dict[str, Any], queries: list[dict[str, Any]]) -> AlarmRule:
         results(MetricStore(), queries, 0.0, float(period_of(queries)))
         return AlarmRule(
             p["ComparisonOperator"], float(p["Threshold"]), periods, int(p.get("DatapointsToAlarm") or periods), p.get("TreatMissingData") or "missing",
-            int(p.get("Period") or period_of(queries)),
+            int(p.get("Period") or period_of(queries)), bool(p.get("DatapointsToAlarm")),
         )  # fmt: skip
     except (RuleError, UnknownStatistic) as error:
         raise ServiceError("ValidationError", str(error)) from error
 
 
+def _check_span(period_s: int, periods: int) -> None:
+    check_period(period_s, "ValidationError")
+    if period_s < EVERY_S:
+        raise NotSupported(f"alarms with a period under a minute: {period_s} seconds")
+    longest = LONGEST_OF_HOURS_S if period_s >= 3600 else LONGEST_S
+    if period_s * periods > longest:
+        raise ServiceError("ValidationError", f"Metrics cannot be checked across more than {longest // 86_400} days (EvaluationPeriods * Period).")
+
+
 def _single(p: dict[str, Any]) -> dict[str, Any]:
     """An alarm on one metric as the query it stands for."""
-    metric = {"Namespace": p.get("Namespace"), "MetricName": p.get("MetricName"), "Dimensions": p.get("Dimensions") or []}
+    metric: dict[str, Any] = {"Namespace": p.get("Namespace"), "MetricName": p.get("MetricName"), "Dimensions": p.get("Dimensions") or []}
     statistic = p.get("Statistic") or p.get("ExtendedStatistic")
     if None in (metric["Namespace"], metric["MetricName"], statistic, p.get("Period")):
         raise ServiceError("ValidationError", "An alarm needs either Metrics, or Namespace, MetricName, Period and a statistic")
-    return {"Id": "m1", "MetricStat": {"Metric": metric, "Period": p["Period"], "Stat": statistic}, "ReturnData": True}
+    unit = {"Unit": p["Unit"]} if p.get("Unit") else {}
+    return {"Id": "m1", "MetricStat": {"Metric": metric, "Period": p["Period"], "Stat": statistic} | unit, "ReturnData": True}
+
+
+def _alarm_name(arn: str) -> str:
+    return arn.partition(":alarm:")[2]
 
 
 def _watched(queries: list[dict[str, Any]]) -> str:

@@ -28,7 +28,10 @@ class RuleError(Exception):
 
 @dataclass(frozen=True)
 class AlarmRule:
-    """The part of an alarm that decides about its state. RuleError if it cannot be decided by it."""
+    """The part of an alarm that decides about its state. RuleError if it cannot be decided by it.
+
+    `m_of_n`: whether DatapointsToAlarm was given; AWS tells its reasons in other words when it was not.
+    """
 
     comparison: str
     threshold: float
@@ -36,6 +39,7 @@ class AlarmRule:
     datapoints_to_alarm: int
     treat_missing: str
     period_s: int
+    m_of_n: bool = True
 
     def __post_init__(self) -> None:
         if self.comparison not in COMPARISONS:
@@ -107,7 +111,8 @@ def _state_of_few(rule: AlarmRule, window: list[float | None]) -> State | None:
 def _reason(rule: AlarmRule, state: State, considered: tuple[tuple[float, float], ...], absent: int) -> str:
     """AWS's sentence, of which it documents examples and no grammar.
 
-    Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html; without DatapointsToAlarm as
+    recorded in github.com/localstack/localstack tests/aws/services/cloudwatch/test_cloudwatch.snapshot.json (test_put_metric_alarm)
     """
     if state == "INSUFFICIENT_DATA":
         return f"Insufficient Data: {_count(absent, 'datapoint')} {_were(absent)} unknown."
@@ -117,6 +122,8 @@ def _reason(rule: AlarmRule, state: State, considered: tuple[tuple[float, float]
     if not told:
         return f"Threshold Crossed: {_received(len(considered))} for {_count(rule.evaluation_periods, 'period')}{treated}."
     crossed = f"{_were(len(told))}{'' if alarming else ' not'} {COMPARISONS[rule.comparison][1]} the threshold ({float(rule.threshold)})"
+    if not rule.m_of_n:
+        return f"Threshold Crossed: {_count(len(told), 'datapoint')} [{', '.join(told)}] {crossed}{treated}."
     listed = f"{len(told)} out of the last {rule.evaluation_periods} datapoints [{', '.join(told)}]"
     return f"Threshold Crossed: {listed} {crossed}{treated} ({_minimum(rule, state)})."
 

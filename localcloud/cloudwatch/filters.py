@@ -22,7 +22,11 @@ ABSENT = object()
 
 
 class FilterError(Exception):
-    """A pattern that AWS refuses, or a kind of pattern that localcloud does not know; the message names it."""
+    """A pattern that AWS refuses; the message names what is wrong."""
+
+
+class UnknownFilter(FilterError):
+    """A kind of pattern that AWS takes and localcloud does not know."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ def compile_filter(pattern: str) -> Matcher:
     """A function from a log line to its match, or None. FilterError for a pattern that is wrong or of an unknown kind."""
     text = pattern.strip()
     if text.startswith("["):
-        raise FilterError(f"localcloud does not know space-delimited filter patterns: {text}")
+        raise UnknownFilter(f"localcloud does not know space-delimited filter patterns: {text}")
     if text.startswith("%"):
-        raise FilterError(f"localcloud does not know filter patterns with regular expressions: {text}")
+        raise UnknownFilter(f"localcloud does not know filter patterns with regular expressions: {text}")
     return _json_matcher(text) if text.startswith("{") else _term_matcher(text)
 
 
@@ -71,7 +75,7 @@ def path(selector: str) -> Path:
         steps.append(int(found[2]) if found[2] else found[1] or found[3])
         at = found.end()
     if not steps or at != len(selector):
-        raise FilterError(f"localcloud does not understand the property selector {selector}")
+        raise UnknownFilter(f"localcloud does not understand the property selector {selector}")
     return tuple(steps)
 
 
@@ -185,9 +189,7 @@ class _Conditions:
         match sign:
             case "IS":
                 return _is(steps, self._constant())
-            case "EXISTS":  # AWS refuses it and takes NOT EXISTS only; portable patterns say = *
-                return lambda event: select(event, steps) is not ABSENT
-            case "NOT":
+            case "NOT":  # AWS knows no EXISTS without it: portable patterns say = *
                 return self._not_exists(steps)
             case "=" | "!=":
                 return _equals(steps, self._literal(), negated=sign == "!=")
@@ -208,7 +210,7 @@ class _Conditions:
     def _literal(self) -> str:
         literal = self._next()
         if literal.startswith("%"):
-            raise FilterError(f"localcloud does not know filter patterns with regular expressions: {self._text}")
+            raise UnknownFilter(f"localcloud does not know filter patterns with regular expressions: {self._text}")
         if not literal or literal in ("(", ")", "&&", "||") or literal in ORDERS:
             raise self._unexpected(literal)
         return literal

@@ -106,7 +106,7 @@ class MetricStore:
         if not pairs:
             return
         with self._lock:
-            bucket = self._metric(key, unit).bucket(at)
+            bucket = self._metric(key, unit).bucket(at, unit)
             for value, count in pairs:
                 bucket.add(float(value), float(count))
 
@@ -119,20 +119,23 @@ class MetricStore:
         """
         _check_range((sample_count, total, minimum, maximum))
         with self._lock:
-            bucket = self._metric(key, unit).bucket(at)
+            bucket = self._metric(key, unit).bucket(at, unit)
             if minimum == maximum and math.isclose(total, minimum * sample_count):
                 bucket.add(float(minimum), float(sample_count))
             else:
                 bucket.add_summed(sample_count, total, minimum, maximum)
 
-    def series(self, key: MetricKey, statistic: str, period_s: int, start: float, end: float) -> dict[float, float]:
+    def series(  # the fields of MetricStat, and the time
+        self, key: MetricKey, statistic: str, period_s: int, start: float, end: float, unit: str | None = None
+    ) -> dict[float, float]:
         """Period start -> value, for the periods with data that begin in [start, end). `start` is rounded down to a period.
 
+        With a unit, of the data put with it; without, of all, whatever their units: nothing is converted.
         Periods begin at multiples of `period_s` since the epoch. UnknownStatistic even if there is no data.
         """
         check_statistic(statistic)
         with self._lock:
-            periods = self._periods(key, period_s, math.floor(start / period_s) * period_s, end)
+            periods = self._periods(key, period_s, math.floor(start / period_s) * period_s, end, unit)
         values = {begin: bucket.statistic(statistic) for begin, bucket in periods.items()}
         return {begin: value for begin, value in values.items() if value is not None}
 
@@ -140,6 +143,12 @@ class MetricStore:
         """The unit of the last point; "None" for a metric that has none."""
         with self._lock:
             return self._metrics[key].unit if key in self._metrics else "None"
+
+    def units(self, key: MetricKey) -> list[str]:
+        """All units that the metric has data in."""
+        with self._lock:
+            metric = self._metrics.get(key, _Metric())
+            return sorted({unit for second in metric.buckets.values() for unit in second})
 
     def keys(self, namespace: str | None = None, name: str | None = None, dimensions: Iterable[tuple[str, str | None]] = ()) -> list[MetricKey]:
         """The metrics that have all the dimensions asked for, as ListMetrics filters; a value of None stands for any value."""
@@ -153,13 +162,14 @@ class MetricStore:
         metric.unit = unit
         return metric
 
-    def _periods(self, key: MetricKey, period_s: int, first: float, end: float) -> dict[float, Bucket]:
+    def _periods(self, key: MetricKey, period_s: int, first: float, end: float, unit: str | None) -> dict[float, Bucket]:
         periods: dict[float, Bucket] = {}
-        for second, bucket in self._metrics.get(key, _Metric()).since(first):
+        for second, buckets in self._metrics.get(key, _Metric()).since(first):
             begin = float(second // period_s * period_s)
             if begin >= end:
                 break
-            periods.setdefault(begin, Bucket()).absorb(bucket)
+            for bucket in (bucket for one, bucket in buckets.items() if unit in (None, one)):
+                periods.setdefault(begin, Bucket()).absorb(bucket)
         return periods
 
 
@@ -169,19 +179,19 @@ class _Metric:
 
     unit: str = "None"
     seconds: list[int] = field(default_factory=list)
-    buckets: dict[int, Bucket] = field(default_factory=dict)
+    buckets: dict[int, dict[str, Bucket]] = field(default_factory=dict)
 
-    def bucket(self, at: float) -> Bucket:
-        """The bucket of that second; one that nobody keeps if the second is too old."""
+    def bucket(self, at: float, unit: str) -> Bucket:
+        """The bucket of that second and unit; one that nobody keeps if the second is too old."""
         second = math.floor(at)
         if second not in self.buckets:
             insort(self.seconds, second)
-            self.buckets[second] = Bucket()
-        bucket = self.buckets[second]
+            self.buckets[second] = {}
+        bucket = self.buckets[second].setdefault(unit, Bucket())
         self._forget()
         return bucket
 
-    def since(self, first: float) -> Iterator[tuple[int, Bucket]]:
+    def since(self, first: float) -> Iterator[tuple[int, dict[str, Bucket]]]:
         for second in self.seconds[bisect_left(self.seconds, first) :]:
             yield second, self.buckets[second]
 

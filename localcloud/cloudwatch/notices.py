@@ -33,6 +33,7 @@ def message(alarm: dict[str, Any], before: str) -> dict[str, Any]:
         "OKActions": alarm["OKActions"],
         "AlarmActions": alarm["AlarmActions"],
         "InsufficientDataActions": alarm["InsufficientDataActions"],
+        "ActionExecutedAfterMuteWindow": False,
         "Trigger": _trigger(alarm),
     }
 
@@ -53,8 +54,14 @@ def reason_data(alarm: dict[str, Any], verdict: Verdict, now: float) -> str:
     data: dict[str, Any] = {"version": "1.0", "queryDate": stamp(datetime.fromtimestamp(now, UTC))}
     if points:
         data["startDate"] = stamp(datetime.fromtimestamp(points[0][0], UTC))
-    data |= {name[0].lower() + name[1:]: alarm[name] for name in ("Statistic", "Period") if name in alarm}
+    data |= {name[0].lower() + name[1:]: alarm[name] for name in ("Unit", "Statistic", "ExtendedStatistic", "Period") if name in alarm}
     return json.dumps(data | {"recentDatapoints": [value for _, value in points], "threshold": alarm["Threshold"]}, separators=(",", ":"))
+
+
+def history_data(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What DescribeAlarmHistory tells of a change of state."""
+    states = {"oldState": _told(before), "newState": _told(now)}
+    return json.dumps({"version": "1.0"} | states, separators=(",", ":"))
 
 
 def stamp(moment: datetime) -> str:
@@ -92,6 +99,11 @@ def _dimensions(dimensions: list[dict[str, str]]) -> list[dict[str, str]]:
 def _state(alarm: dict[str, Any]) -> dict[str, Any]:
     data = {"reasonData": alarm["StateReasonData"]} if "StateReasonData" in alarm else {}
     return {"reason": alarm["StateReason"]} | data | {"timestamp": stamp(alarm["StateUpdatedTimestamp"]), "value": alarm["StateValue"]}
+
+
+def _told(alarm: dict[str, Any]) -> dict[str, Any]:
+    data = {"stateReasonData": json.loads(alarm["StateReasonData"])} if "StateReasonData" in alarm else {}
+    return {"stateValue": alarm["StateValue"], "stateReason": alarm["StateReason"]} | data
 
 
 def _configured(query: dict[str, Any]) -> dict[str, Any]:

@@ -4,33 +4,41 @@ EMF lines carry the time of the process that wrote them, which lives in real tim
 localcloud's clock was.
 """
 
+import json
 import logging
 from functools import lru_cache
 from typing import Any
 
 from moto.logs.models import logs_backends
+from moto.logs.responses import LogsResponse
 from moto.sqs.models import sqs_backends
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
 from localcloud.cloudwatch.emf import EmfError, extract
-from localcloud.cloudwatch.filters import Match, Matcher, compile_filter, metric_value
+from localcloud.cloudwatch.filters import NUMBER, FilterError, Match, Matcher, UnknownFilter, compile_filter, metric_value, path
 from localcloud.cloudwatch.meter import Meter
 from localcloud.cloudwatch.metrics import MetricKey, MetricStore
+from localcloud.cloudwatch.query import check_known
+from localcloud.errors import NotSupported, ServiceError
 
 log = logging.getLogger("localcloud")
 
 EVERY_S = 60.0
 
+FILTER = {"filterName", "filterPattern", "logGroupName", "metricTransformations"}
+
 compiled = lru_cache(maxsize=256)(compile_filter)
+_put_metric_filter = LogsResponse.put_metric_filter
 
 
 class LogMetrics:
-    """Listens to PutLogEvents."""
+    """Listens to PutLogEvents. One seam of moto: PutMetricFilter, which keeps any pattern; here a wrong one is refused."""
 
     def __init__(self, store: MetricStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        LogsResponse.put_metric_filter = _put_checked
 
     def __call__(self, p: dict[str, Any]) -> None:
         filters = _filters_of(p["logGroupName"])
@@ -59,6 +67,26 @@ class LogMetrics:
             dimensions = _dimensions(match, target.get("dimensions") or {})
             if dimensions is not None:
                 self._store.put(MetricKey(target["metricNamespace"], target["metricName"], dimensions), at, [float(value)], [1.0], unit)
+
+
+def _put_checked(response: LogsResponse) -> Any:
+    check_filter(json.loads(response.body))
+    return _put_metric_filter(response)
+
+
+def check_filter(p: dict[str, Any]) -> None:
+    """Raises InvalidParameterException for what AWS refuses, and refuses by name what localcloud could not evaluate later."""
+    check_known(p, FILTER, "PutMetricFilter")
+    try:
+        compiled(p["filterPattern"])
+        for target in p["metricTransformations"]:
+            values = [] if NUMBER.fullmatch(target["metricValue"]) else [target["metricValue"]]
+            for selector in [*values, *(target.get("dimensions") or {}).values()]:
+                path(selector)
+    except UnknownFilter as error:
+        raise NotSupported(str(error)) from error
+    except FilterError as error:
+        raise ServiceError("InvalidParameterException", f"Invalid metric filter pattern: {error}") from error
 
 
 def _dimensions(match: Match | None, selectors: dict[str, str]) -> tuple[tuple[str, str], ...] | None:

@@ -3,11 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localcloud.cloudwatch.expression import ExpressionError, evaluate, names
+from localcloud.cloudwatch.expression import evaluate
+from localcloud.cloudwatch.grammar import ExpressionError, names
 from localcloud.cloudwatch.metrics import MetricKey, MetricStore, UnknownStatistic
-from localcloud.errors import ServiceError
+from localcloud.errors import NotSupported, ServiceError
 
+QUERY = {"Expression", "Id", "Label", "MetricStat", "Period", "ReturnData"}
+STAT = {"Metric", "Period", "Stat", "Unit"}
+SHORT_PERIODS = (1, 5, 10, 20, 30)
 Series = dict[float, float]
+
+
+def check_known(given: Mapping[str, Any], known: set[str], what: str) -> None:
+    """Refuse by name what would otherwise be ignored."""
+    if unknown := {name for name, value in given.items() if value not in (None, [], False)} - known:
+        raise NotSupported(f"{', '.join(sorted(unknown))} of {what}")
+
+
+def check_period(period_s: int, code: str) -> None:
+    """Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html"""
+    if period_s not in SHORT_PERIODS and (period_s < 1 or period_s % 60):
+        raise ServiceError(code, f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, not {period_s}.")
 
 
 def key_of(metric: Mapping[str, Any]) -> MetricKey:
@@ -26,7 +42,7 @@ def results(store: MetricStore, queries: Sequence[Mapping[str, Any]], start: flo
         for query in ordered(queries):
             if "MetricStat" in query:
                 stat = query["MetricStat"]
-                done[query["Id"]] = store.series(key_of(stat["Metric"]), stat["Stat"], int(stat["Period"]), start, end)
+                done[query["Id"]] = store.series(key_of(stat["Metric"]), stat["Stat"], int(stat["Period"]), start, end, stat.get("Unit"))
             else:
                 done[query["Id"]] = evaluate(query["Expression"], done, grid)
     except (ExpressionError, UnknownStatistic) as error:
@@ -36,6 +52,8 @@ def results(store: MetricStore, queries: Sequence[Mapping[str, Any]], start: flo
 
 def ordered(queries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Queries so that each comes after those its expression reads. Raises ValidationError for a missing id or a circle."""
+    for query in queries:
+        _check(query)
     known = {query["Id"]: query for query in queries}
     order: list[Mapping[str, Any]] = []
     open_ids: set[str] = set()
@@ -63,3 +81,12 @@ def period_of(queries: Sequence[Mapping[str, Any]]) -> int:
     """The period that expressions are evaluated in: the longest of what is queried."""
     periods = [int(q["MetricStat"]["Period"]) if "MetricStat" in q else int(q.get("Period") or 0) for q in queries]
     return max([*periods, 0]) or 60
+
+
+def _check(query: Mapping[str, Any]) -> None:
+    check_known(query, QUERY, "a metric query")
+    if bool(query.get("MetricStat")) == bool(query.get("Expression")):
+        raise ServiceError("ValidationError", f"The query {query['Id']} needs either MetricStat or Expression.")
+    if "MetricStat" in query:
+        check_known(query["MetricStat"], STAT, "MetricStat")
+        check_period(int(query["MetricStat"]["Period"]), "ValidationError")

@@ -29,6 +29,7 @@ EVENTS = "events.amazonaws.com"
 RETRIES, MAX_AGE_S = 185, 86_400.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 900.0
 ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
+DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 GONE = {
     "ResourceNotFoundException",
     "AWS.SimpleQueueService.NonExistentQueue",
@@ -122,14 +123,19 @@ class EventBus:
         except Undeliverable as error:
             self._bury(delivery, error.code, str(error), None)
         except (ClientError, ServiceError) as error:
-            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else error.code
-            if code in GONE:
-                self._bury(delivery, "NO_RESOURCE", str(error), None)
-            else:
-                self._again(delivery, str(error))
+            self._refused(delivery, error.response["Error"]["Code"] if isinstance(error, ClientError) else error.code, str(error))
         except Exception:
             if not self._stopped.is_set():
                 log.exception("rule %s to %s", delivery.rule, delivery.target["Arn"])
+
+    def _refused(self, delivery: Delivery, code: str, message: str) -> None:
+        """What will not change by itself is not tried again: "missing permissions", "the target resource no longer exists"."""
+        if code in GONE:
+            self._bury(delivery, "NO_RESOURCE", message, None)
+        elif code in DENIED:
+            self._bury(delivery, "NO_PERMISSIONS", message, None)
+        else:
+            self._again(delivery, message)
 
     def _again(self, delivery: Delivery, message: str) -> None:
         """Wait and try again, unless the target's retry policy says that it is enough."""
@@ -154,24 +160,33 @@ class EventBus:
         } | ({"EXHAUSTED_RETRY_CONDITION": exhausted} if exhausted else {})  # fmt: skip
         try:
             self._allowed("sqs", queue, delivery.rule)
-            self._queue(queue, delivery.payload, {name: {"DataType": "String", "StringValue": value} for name, value in values.items()})
+            self._queue(
+                self._clients, queue, delivery.payload, {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+            )
         except (Undeliverable, ClientError):
             log.exception("the dead-letter queue %s of rule %s takes nothing: the event is lost", queue, delivery.rule)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """One public call a kind of target: by the resource's policy, or with the target's role."""
+        """One public call a kind of target: with the target's role if it has one, else by the resource's policy.
+
+        Source: docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+        """
         arn, payload = delivery.target["Arn"], delivery.payload
         service = arn.split(":")[2]
-        if service == "states":
-            self._role(delivery)("stepfunctions").start_execution(stateMachineArn=arn, name=str(uuid.uuid4()), input=payload)
-            return
-        self._allowed(service, arn, delivery.rule)
-        if service == "lambda":
-            self._clients("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=payload.encode())
-        elif service == "sqs":
-            self._queue(arn, payload, {})
+        clients = self._clients
+        if "RoleArn" in delivery.target:
+            clients = self._role(delivery)
         else:
-            self._clients("sns").publish(TopicArn=arn, Message=payload)
+            self._allowed(service, arn, delivery.rule)
+        match service:
+            case "states":
+                clients("stepfunctions").start_execution(stateMachineArn=arn, name=str(uuid.uuid4()), input=payload)
+            case "lambda":
+                clients("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=payload.encode())
+            case "sqs":
+                self._queue(clients, arn, payload, {})
+            case "sns":
+                clients("sns").publish(TopicArn=arn, Message=payload)
 
     def _allowed(self, service: str, arn: str, rule: str) -> None:
         decision = self._authorizer.service(EVENTS, ACTIONS[service], arn, rule)
@@ -180,15 +195,14 @@ class EventBus:
 
     def _role(self, delivery: Delivery) -> Clients:
         try:
-            return self._clients.acting(self._authorizer.acting(delivery.target.get("RoleArn", ""), EVENTS, delivery.rule))
+            return self._clients.acting(self._authorizer.acting(delivery.target["RoleArn"], EVENTS, delivery.rule))
         except ServiceError as error:
             raise Undeliverable("FAILED_TO_ASSUME_ROLE", str(error)) from error
 
-    def _queue(self, arn: str, body: str, attributes: dict[str, Any]) -> None:
-        sqs = self._clients("sqs")
+    def _queue(self, clients: Clients, arn: str, body: str, attributes: dict[str, Any]) -> None:
         if arn not in self._urls:
-            self._urls[arn] = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
-        sqs.send_message(QueueUrl=self._urls[arn], MessageBody=body, MessageAttributes=attributes)
+            self._urls[arn] = self._clients("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+        clients("sqs").send_message(QueueUrl=self._urls[arn], MessageBody=body, MessageAttributes=attributes)
 
 
 def _json(value: Any) -> Any:

@@ -11,13 +11,18 @@ from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock, Timer
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import ACTIONS, EventBus
-from localcloud.events.pattern import PatternError, compile_pattern
+from localcloud.events.operators import PatternError
+from localcloud.events.pattern import compile_pattern
 from localcloud.events.schedule import ScheduleError, next_after
+from localcloud.events.transform import PATH, undefined
 from localcloud.front import Service
 
 DEFAULT_BUS = "default"
 TARGET_FIELDS = {"Arn", "DeadLetterConfig", "Id", "Input", "InputPath", "InputTransformer", "RetryPolicy", "RoleArn"}
-MAX_TARGETS, MAX_ENTRIES, MAX_BYTES = 5, 10, 1024 * 1024
+INPUTS = ("Input", "InputPath", "InputTransformer")
+EVENT_MEMBERS = ("id", "account", "source", "time", "region", "resources", "detail-type")
+"""What TestEventPattern asks of an event: docs.aws.amazon.com/eventbridge/latest/APIReference/API_TestEventPattern.html"""
+MAX_TARGETS, MAX_BYTES = 5, 1024 * 1024
 
 
 @dataclass
@@ -55,7 +60,7 @@ class Rules:
                 "EnableRule": lambda p: self._switch(p, "ENABLED"),
                 "ListRules": self.list,
                 "ListTagsForResource": lambda p: {"Tags": [{"Key": k, "Value": v} for k, v in self._tagged(p).tags.items()]},
-                "ListTargetsByRule": lambda p: {"Targets": list(self._rule(p["Rule"], p).targets.values())},
+                "ListTargetsByRule": lambda p: _page("Targets", list(self._rule(p["Rule"], p).targets.values()), p),
                 "PutEvents": self.put_events,
                 "PutRule": self.put,
                 "PutTargets": self.put_targets,
@@ -69,22 +74,27 @@ class Rules:
     def put(self, p: dict[str, Any]) -> dict[str, Any]:
         name = p["Name"]
         _on_default(p)
+        if p.get("RoleArn"):
+            raise NotSupported("RoleArn of a rule: give the role to its targets")
+        if p.get("State") not in (None, "ENABLED", "DISABLED"):
+            raise NotSupported(f"the rule state {p['State']}")
         if not p.get("EventPattern") and not p.get("ScheduleExpression"):
             raise ServiceError("ValidationException", "Parameter(s) EventPattern or ScheduleExpression must be specified.")
         arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"
-        kept = {key: p[key] for key in ("Description", "EventPattern", "RoleArn", "ScheduleExpression") if p.get(key)}
-        described = {"Name": name, "Arn": arn, "EventBusName": DEFAULT_BUS, "State": p.get("State", "ENABLED")} | kept
+        kept = {key: p[key] for key in ("Description", "EventPattern", "ScheduleExpression") if p.get(key)}
+        described = {"Name": name, "Arn": arn, "EventBusName": DEFAULT_BUS, "State": p.get("State") or "ENABLED"} | kept
         old = self._rules.get(name)
         rule = Rule(arn, described, _pattern(p.get("EventPattern")), old.created if old else self._clock.now())
         if old is not None:
             rule.targets, rule.tags = old.targets, old.tags
             self._stop(old)
-        rule.tags |= {tag["Key"]: tag["Value"] for tag in p.get("Tags", [])}
+        rule.tags |= {tag["Key"]: tag["Value"] for tag in p.get("Tags") or []}
         self._plan(rule)
         self._rules[name] = self._bus.rules[name] = rule
         return {"RuleArn": arn}
 
     def delete(self, p: dict[str, Any]) -> None:
+        _on_default(p)
         rule = self._rules.get(p["Name"])
         if rule is None:
             return
@@ -95,7 +105,8 @@ class Rules:
 
     def list(self, p: dict[str, Any]) -> dict[str, Any]:
         _on_default(p)
-        return {"Rules": [rule.described for name, rule in sorted(self._rules.items()) if name.startswith(p.get("NamePrefix") or "")]}
+        found = [rule.described for name, rule in sorted(self._rules.items()) if name.startswith(p.get("NamePrefix") or "")]
+        return _page("Rules", found, p)
 
     def describe_bus(self, p: dict[str, Any]) -> dict[str, Any]:
         if p.get("Name", DEFAULT_BUS).rpartition("/")[2] != DEFAULT_BUS:
@@ -119,6 +130,8 @@ class Rules:
 
     def put_events(self, p: dict[str, Any]) -> dict[str, Any]:
         entries = p["Entries"]
+        if p.get("EndpointId") or any(entry.get("TraceHeader") for entry in entries):
+            raise NotSupported("EndpointId and TraceHeader of PutEvents")
         if sum(_size(entry) for entry in entries) > MAX_BYTES:
             raise ServiceError("ValidationException", "Total size of the entries in the request is over the limit.")
         results = [self._put_event(entry) for entry in entries]
@@ -126,7 +139,13 @@ class Rules:
 
     def test_pattern(self, p: dict[str, Any]) -> dict[str, Any]:
         matches = _pattern(p["EventPattern"])
-        return {"Result": matches is not None and matches(json.loads(p["Event"]))}
+        try:
+            event = json.loads(p["Event"])
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or any(member not in event for member in EVENT_MEMBERS):
+            raise ServiceError("ValidationException", "Parameter Event is not valid.")
+        return {"Result": matches is not None and matches(event)}
 
     def tag(self, p: dict[str, Any]) -> None:
         self._tagged(p).tags |= {tag["Key"]: tag["Value"] for tag in p["Tags"]}
@@ -140,6 +159,8 @@ class Rules:
         for name in ("Source", "DetailType", "Detail"):
             if not entry.get(name):
                 return {"ErrorCode": "InvalidArgument", "ErrorMessage": f"Parameter {name} is not valid. Reason: {name} is a required argument."}
+        if entry["Source"].startswith("aws."):
+            return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
         try:
             detail = json.loads(entry["Detail"])
         except ValueError:
@@ -197,7 +218,7 @@ def _pattern(text: str | None) -> Callable[[dict[str, Any]], bool] | None:
     try:
         return compile_pattern(text)
     except PatternError as error:
-        raise ServiceError("InvalidEventPatternException", f"Event pattern is not valid. Reason: {error}") from error
+        raise ServiceError("InvalidEventPatternException", str(error)) from error
 
 
 def _on_default(p: dict[str, Any]) -> None:
@@ -213,6 +234,28 @@ def _check_target(target: dict[str, Any]) -> None:
         raise NotSupported(f"{', '.join(sorted(unknown))} of an EventBridge target")
     if service == "states" and not target.get("RoleArn"):
         raise ServiceError("ValidationException", f"RoleArn is required for target {target['Arn']}.")
+    if service in ("sqs", "sns") and target["Arn"].endswith(".fifo"):
+        raise NotSupported(f"FIFO queues and topics as EventBridge targets: {target['Arn']}")
+    _check_input(target)
+
+
+def _check_input(target: dict[str, Any]) -> None:
+    """The messages are as recorded in github.com/localstack/localstack tests/aws/services/events/test_events_inputs.snapshot.json"""
+    if sum(name in target for name in INPUTS) > 1:
+        raise ServiceError("ValidationException", f"Only one of Input, InputPath, or InputTransformer must be provided for target {target['Id']}.")
+    transformer = target.get("InputTransformer") or {}
+    if transformer and (names := undefined(transformer)):
+        raise ServiceError("ValidationException", f"InputTemplate for target {target['Id']} contains invalid placeholder {names[0]}.")
+    for path in [*(transformer.get("InputPathsMap") or {}).values(), target.get("InputPath", "$")]:
+        if not PATH.fullmatch(path):
+            raise NotSupported(f"the JSON path {path} of an EventBridge target")
+
+
+def _page(name: str, items: list[dict[str, Any]], p: dict[str, Any]) -> dict[str, Any]:
+    """Limit items from where NextToken says on."""
+    first = int(p.get("NextToken") or 0)
+    end = first + (p.get("Limit") or len(items))
+    return {name: items[first:end]} | ({"NextToken": str(end)} if end < len(items) else {})
 
 
 def _size(entry: dict[str, Any]) -> int:

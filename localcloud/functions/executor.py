@@ -18,6 +18,17 @@ from localcloud.processes import Processes
 ACCOUNT_CONCURRENCY = 1000
 IDLE_S = 600.0
 SWEEP_S = 60.0
+OWNER = 0o700
+"""Whoever runs localcloud must be able to read and remove what was unpacked."""
+
+
+class TooManyRequests(ServiceError):
+    """`Reason` tells which limit was met: docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("TooManyRequestsException", "Rate Exceeded.")
+        self.Reason = reason
+        self.Type = "User"
 
 
 class Executor:
@@ -31,6 +42,8 @@ class Executor:
         authorizer: Authorizer, processes: Processes, logs: LogWriter, clock: Clock,
     ) -> None:  # fmt: skip
         self._folder = folder
+        self._tmp = folder / "tmp"
+        self._tmp.mkdir(parents=True, exist_ok=True)
         self._python = python
         self._variables = variables
         self._authorizer = authorizer
@@ -50,22 +63,29 @@ class Executor:
             if not target.exists():
                 partial = target.with_suffix(".partial")
                 with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                    archive.extractall(partial)
+                    for entry in archive.infolist():
+                        file = Path(archive.extract(entry, partial))
+                        if mode := entry.external_attr >> 16 & 0o777:
+                            file.chmod(mode | OWNER)
                 partial.rename(target)
         return target
 
-    def run(self, blueprint: Blueprint, event: bytes, concurrency: int | None) -> Outcome:
+    def run(self, blueprint: Blueprint, event: bytes, concurrency: int | None, request_id: str) -> Outcome:
         """Invoke in a free environment. Raises TooManyRequestsException above the reserved concurrency."""
         environment = self._take(blueprint, concurrency)
         self._busy.set()
         try:
-            return environment.invoke(event)
+            return environment.invoke(event, request_id)
         finally:
-            environment.idle_since = self._clock.now()
-            environment.busy = False
+            with self._lock:
+                environment.idle_since = self._clock.now()
+                environment.busy = False
+                forgotten = all(e is not environment for _, e in self._pools.get(blueprint.arn, []))
+            if forgotten:
+                environment.stop()
 
     def forget(self, arn: str) -> None:
-        """Stop what runs for a function that was deleted."""
+        """Stop what runs for a function that was deleted: what is idle now, what is busy when it is done."""
         with self._lock:
             pool = self._pools.pop(arn, [])
         for _, environment in pool:
@@ -81,24 +101,24 @@ class Executor:
 
     def _take(self, blueprint: Blueprint, concurrency: int | None) -> Environment:
         with self._lock:
-            pool = [(b, e) for b, e in self._pools.get(blueprint.arn, []) if e.alive]
-            for known, environment in pool:
-                if known == blueprint and not environment.busy:
-                    environment.busy = True
-                    self._pools[blueprint.arn] = pool
-                    return environment
-            stale = [e for b, e in pool if b != blueprint and not e.busy]
-            pool = [(b, e) for b, e in pool if e not in stale]
-            if len(pool) >= (ACCOUNT_CONCURRENCY if concurrency is None else concurrency):
-                raise ServiceError("TooManyRequestsException", "Rate Exceeded.")
-            environment = self._start(blueprint)
-            self._pools[blueprint.arn] = [*pool, (blueprint, environment)]
-        for old in stale:
+            pool = self._pools.get(blueprint.arn, [])
+            if sum(e.busy for _, e in pool) >= (ACCOUNT_CONCURRENCY if concurrency is None else concurrency):
+                raise TooManyRequests("ReservedFunctionConcurrentInvocationLimitExceeded" if concurrency is not None else "CallerRateLimitExceeded")
+            useless = [e for b, e in pool if not e.busy and (b != blueprint or not e.alive)]
+            kept = [(b, e) for b, e in pool if e not in useless]
+            environment = next((e for b, e in kept if b == blueprint and not e.busy), None)
+            if environment is None:
+                environment = self._start(blueprint)
+                kept = [*kept, (blueprint, environment)]
+            environment.busy = True
+            self._pools[blueprint.arn] = kept
+        for old in useless:
             old.stop()
         return environment
 
     def _start(self, blueprint: Blueprint) -> Environment:
-        return Environment(blueprint, self._python, self._variables(blueprint.role, blueprint.name), self._processes, self._writer(blueprint))
+        credentials = self._variables(blueprint.role, blueprint.name)
+        return Environment(blueprint, self._python, credentials, self._processes, self._writer(blueprint), self._tmp)
 
     def _writer(self, blueprint: Blueprint) -> Callable[[str, str], None]:
         """Lambda writes a function's log with the function's role; without the permission the lines are lost, as on AWS."""

@@ -7,6 +7,7 @@ from typing import Any
 from localcloud import ACCOUNT, REGION
 from localcloud.errors import ServiceError
 from localcloud.front import Handler
+from localcloud.functions.limits import unzipped_bytes
 
 
 class Layers:
@@ -16,6 +17,7 @@ class Layers:
         self._code = code
         self._digest = digest
         self._versions: dict[str, dict[str, Any]] = {}
+        self._numbers: dict[str, int] = {}
 
     def operations(self) -> dict[str, Handler]:
         return {"DeleteLayerVersion": self.delete, "GetLayerVersion": self.get, "PublishLayerVersion": self.publish}
@@ -28,21 +30,26 @@ class Layers:
 
     def publish(self, p: dict[str, Any]) -> dict[str, Any]:
         code = self._code(p["Content"])
-        base = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName']}"
-        number = 1 + max((layer["Version"] for layer in self._versions.values() if layer["LayerArn"] == base), default=0)
+        base = _layer_arn(p)
+        number = self._numbers[base] = self._numbers.get(base, 0) + 1  # the number of a deleted version is not used again
         layer: dict[str, Any] = {
             "LayerArn": base, "LayerVersionArn": f"{base}:{number}", "Version": number, "CreatedDate": datetime.now(UTC).isoformat(),
-            "Content": {"CodeSha256": self._digest(code), "CodeSize": len(code)}, "code": code,
+            "Content": {"CodeSha256": self._digest(code), "CodeSize": len(code)}, "code": code, "unzipped": unzipped_bytes(code),
             **{k: p[k] for k in ("Description", "CompatibleRuntimes", "CompatibleArchitectures", "LicenseInfo") if k in p},
         }  # fmt: skip
         self._versions[layer["LayerVersionArn"]] = layer
         return layer
 
     def get(self, p: dict[str, Any]) -> dict[str, Any]:
-        arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName']}:{p['VersionNumber']}"
+        arn = f"{_layer_arn(p)}:{p['VersionNumber']}"
         if arn not in self._versions:
             raise ServiceError("ResourceNotFoundException", f"The resource you requested does not exist: {arn}")
         return self._versions[arn]
 
     def delete(self, p: dict[str, Any]) -> None:
-        self._versions.pop(f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName'].rpartition(':')[2]}:{p['VersionNumber']}", None)
+        """Functions that use it keep it: docs.aws.amazon.com/lambda/latest/dg/deleting-layers.html"""
+        self._versions.pop(f"{_layer_arn(p)}:{p['VersionNumber']}", None)
+
+
+def _layer_arn(p: dict[str, Any]) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{p['LayerName'].rpartition(':')[2]}"

@@ -7,14 +7,16 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.front import Handler
+from localcloud.functions.limits import function_arn, function_name, invalid, page
 from localcloud.iam.authorizer import Authorizer
 
 WITHOUT_WINDOW = 10
-KNOWN = {"BatchSize", "Enabled", "EventSourceArn", "FunctionName", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "Tags", "UUID"}
 ASKED = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 
 
@@ -32,35 +34,47 @@ class Mappings:
             "CreateEventSourceMapping": self.create,
             "DeleteEventSourceMapping": self.delete,
             "GetEventSourceMapping": self._mapping,
-            "ListEventSourceMappings": lambda p: {"EventSourceMappings": list(self.all.values())},
+            "ListEventSourceMappings": self.list,
             "UpdateEventSourceMapping": self.update,
         }
 
     def create(self, p: dict[str, Any]) -> dict[str, Any]:
-        function = self._functions(p["FunctionName"])
-        if ":sqs:" not in p["EventSourceArn"]:
-            raise NotSupported(f"an event source mapping from {p['EventSourceArn']}")
-        _check(p)
-        self._check_queue(p["EventSourceArn"], function)
+        function, source = self._functions(p["FunctionName"]), str(p.get("EventSourceArn"))
+        if ":sqs:" not in source:
+            raise NotSupported(f"an event source mapping from {p.get('EventSourceArn')}")
         mapping = {
             "BatchSize": 10, "MaximumBatchingWindowInSeconds": 0, "FunctionResponseTypes": [],
             **{k: v for k, v in p.items() if k not in ("FunctionName", "Enabled", "Tags")},
             "UUID": str(uuid.uuid4()), "FunctionArn": function["FunctionArn"],
-            "State": "Enabled" if p.get("Enabled", True) else "Disabled", "LastModified": datetime.now(UTC),
+            "State": "Enabled" if p.get("Enabled", True) else "Disabled", "StateTransitionReason": "USER_INITIATED", "LastModified": datetime.now(UTC),
         }  # fmt: skip
         mapping["EventSourceMappingArn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{mapping['UUID']}"
+        _check(mapping)
+        self._check_only(source, function)
+        self._check_queue(source, function)
         self.all[mapping["UUID"]] = mapping
-        return mapping
+        return mapping | {"State": "Creating"}
+
+    def list(self, p: dict[str, Any]) -> dict[str, Any]:
+        wanted = {"EventSourceArn": p["EventSourceArn"]} if p.get("EventSourceArn") else {}
+        wanted |= {"FunctionArn": function_arn(function_name(p["FunctionName"]))} if p.get("FunctionName") else {}
+        found = [mapping for mapping in list(self.all.values()) if wanted.items() <= {k: str(v) for k, v in mapping.items()}.items()]
+        return page(found, p, "EventSourceMappings")
 
     def update(self, p: dict[str, Any]) -> dict[str, Any]:
-        mapping = self._mapping(p)
-        _check(mapping | p)
+        """The new settings replace the mapping as a whole: a batch sees all of them or none."""
+        mapping = self._mapping(p) | {k: v for k, v in p.items() if k not in ("Enabled", "FunctionName")} | {"LastModified": datetime.now(UTC)}
         if "Enabled" in p:
             mapping["State"] = "Enabled" if p["Enabled"] else "Disabled"
         if "FunctionName" in p:
-            mapping["FunctionArn"] = self._functions(p["FunctionName"])["FunctionArn"]
-        mapping |= {k: v for k, v in p.items() if k not in ("UUID", "Enabled", "FunctionName")}
-        return mapping
+            function = self._functions(p["FunctionName"])
+            if function["FunctionArn"] != mapping["FunctionArn"]:
+                self._check_only(mapping["EventSourceArn"], function)
+            self._check_queue(mapping["EventSourceArn"], function)
+            mapping["FunctionArn"] = function["FunctionArn"]
+        _check(mapping)
+        self.all[p["UUID"]] = mapping
+        return mapping | {"State": "Updating"}
 
     def delete(self, p: dict[str, Any]) -> dict[str, Any]:
         mapping = self._mapping(p)
@@ -72,22 +86,30 @@ class Mappings:
             raise ServiceError("ResourceNotFoundException", "The resource you requested does not exist.")
         return self.all[p["UUID"]]
 
+    def _check_only(self, source: str, function: dict[str, Any]) -> None:
+        """A function is fed by a queue once."""
+        for mapping in self.all.values():
+            if (mapping["EventSourceArn"], mapping["FunctionArn"]) == (source, function["FunctionArn"]):
+                what = f'An event source mapping with SQS arn (" {source} ") and function (" {function["FunctionName"]} ") already exists.'
+                raise ServiceError("ResourceConflictException", f"{what} Please update or delete the existing mapping with UUID {mapping['UUID']}")
+
     def _check_queue(self, arn: str, function: dict[str, Any]) -> None:
         for action in ASKED:
             if not self._authorizer.allows(function["Role"], f"sqs:{action}", arn):
-                raise ServiceError("InvalidParameterValueException", f"The provided execution role does not have permissions to call {action} on SQS")
+                raise invalid(f"The provided execution role does not have permissions to call {action} on SQS")
         sqs = self._clients("sqs")
-        url = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
-        visibility = int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]["VisibilityTimeout"])
+        try:
+            url = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+            visibility = int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]["VisibilityTimeout"])
+        except ClientError as error:
+            missing = "SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist."
+            raise invalid(f"Error occurred while ReceiveMessage. {missing}") from error
         if visibility < function["Timeout"]:
-            message = f"Queue visibility timeout: {visibility} seconds is less than Function timeout: {function['Timeout']} seconds"
-            raise ServiceError("InvalidParameterValueException", message)
+            raise invalid(f"Queue visibility timeout: {visibility} seconds is less than Function timeout: {function['Timeout']} seconds")
 
 
-def _check(p: dict[str, Any]) -> None:
-    known = KNOWN | {"FunctionArn", "State", "LastModified", "EventSourceMappingArn"}
-    if unknown := set(p) - known:
-        raise NotSupported(f"{', '.join(sorted(unknown))} of an event source mapping")
-    if p.get("BatchSize", 10) > WITHOUT_WINDOW and not p.get("MaximumBatchingWindowInSeconds"):
-        message = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
-        raise ServiceError("InvalidParameterValueException", message)
+def _check(mapping: dict[str, Any]) -> None:
+    if mapping["EventSourceArn"].endswith(".fifo") and (mapping["BatchSize"] > WITHOUT_WINDOW or mapping["MaximumBatchingWindowInSeconds"]):
+        raise invalid("Batch size is at most 10 and batching window is not supported for FIFO queues")
+    if mapping["BatchSize"] > WITHOUT_WINDOW and not mapping["MaximumBatchingWindowInSeconds"]:
+        raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+Cause = tuple[str, str]
+"""Why an environment did not survive: what REPORT says as Status and Error Type."""
+
 
 @dataclass
 class Invocation:
-    """One event on its way through an environment. `done` is set once `payload` and `error` are final."""
+    """One event on its way through an environment. `done` is set once `payload`, `error` and `cause` are final."""
 
     request_id: str
     event: bytes
@@ -21,12 +24,23 @@ class Invocation:
     function_arn: str
     payload: bytes = b"null"
     error: str | None = None
+    cause: Cause | None = None
     done: threading.Event = field(default_factory=threading.Event)
+    _ending: threading.Lock = field(default_factory=threading.Lock)
 
-    def finish(self, payload: bytes, error: str | None) -> None:
-        if not self.done.is_set():
-            self.payload, self.error = payload, error
+    def finish(self, payload: bytes, error: str | None, cause: Cause | None = None) -> bool:
+        """Only the first end counts; False for a later one."""
+        with self._ending:
+            if self.done.is_set():
+                return False
+            self.payload, self.error, self.cause = payload, error, cause
             self.done.set()
+            return True
+
+
+def init_cause(body: bytes) -> Cause:
+    """The cause in what a runtime reports to /init/error."""
+    return "error", str(json.loads(body).get("errorType", "Runtime.Unknown"))
 
 
 class RuntimeApi:
@@ -51,7 +65,11 @@ class RuntimeApi:
 
     def stop(self) -> None:
         self._waiting.put(None)
-        threading.Thread(target=self._server.shutdown, daemon=True).start()
+        threading.Thread(target=self._close, daemon=True).start()
+
+    def _close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
     def next(self) -> Invocation | None:
         """The next invocation; asking for the first one ends the environment's init phase."""
@@ -63,7 +81,7 @@ class RuntimeApi:
         if path[0] == "init":
             self.init_error = body
             if self.current:
-                self.current.finish(body, "Unhandled")
+                self.current.finish(body, "Unhandled", init_cause(body))
         elif self.current and self.current.request_id == path[1]:
             self.current.finish(body, None if path[2] == "response" else "Unhandled")
 

@@ -4,38 +4,55 @@ import base64
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localcloud import ACCOUNT, REGION
+from botocore.exceptions import ClientError
+
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.cloudwatch.meter import Meter
 from localcloud.errors import NotSupported, ServiceError
-from localcloud.front import Handler, Service
-from localcloud.functions.asynchronous import MAX_AGE_S, Policy, invoke_later
+from localcloud.front import Handler, Service, caller
+from localcloud.functions.asynchronous import MAX_AGE_S, Event, Policy, invoke_later
 from localcloud.functions.environment import Blueprint, Outcome
 from localcloud.functions.executor import Executor
 from localcloud.functions.layers import Layers
+from localcloud.functions.limits import (
+    CODE,
+    CONFIGURABLE,
+    LATEST,
+    check_settings,
+    check_size,
+    function_arn,
+    function_name,
+    invalid,
+    knowing,
+    missing,
+    page,
+    refuse_unknown,
+    unzipped_bytes,
+)  # fmt: skip
 from localcloud.functions.mappings import Mappings
 from localcloud.iam.authorizer import AccessDenied, Authorizer
+from localcloud.iam.needs import Need
 
 SYNC_PAYLOAD_BYTES = 6 * 1024 * 1024
 ASYNC_PAYLOAD_BYTES = 1024 * 1024
 ASYNC_RETRIES = 2
-CONFIGURABLE = (
-    "Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "Environment", "Layers", "LoggingConfig", "TracingConfig",
-    "DeadLetterConfig", "Architectures", "EphemeralStorage",
-)  # fmt: skip
+UNRESERVED_AT_LEAST, ACCOUNT_CONCURRENCY = 100, 1000
+NOT_ASSUMABLE = "The role defined for the function cannot be assumed by Lambda."
 
 
 @dataclass
 class Function:
-    """A function as its API describes it, with its code."""
+    """A function as its API describes it, with its code and layers as they were when it was configured."""
 
     configuration: dict[str, Any]
     code: bytes = b""
+    layers: list[dict[str, Any]] = field(default_factory=list)
     concurrency: int | None = None
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -63,12 +80,14 @@ class Functions:
             "AddPermission": self.add_permission,
             "CreateFunction": self.create_function,
             "DeleteFunction": self.delete_function,
+            "DeleteFunctionConcurrency": self.delete_concurrency,
             "DeleteFunctionEventInvokeConfig": self.delete_invoke_config,
             "GetFunction": self.get_function,
+            "GetFunctionConcurrency": self.get_concurrency,
             "GetFunctionConfiguration": lambda p: self._function(p).configuration,
             "GetPolicy": self.get_policy,
             "Invoke": self.invoke,
-            "ListFunctions": lambda p: {"Functions": [f.configuration for f in self._functions.values()]},
+            "ListFunctions": lambda p: page([f.configuration for f in self._functions.values()], p, "Functions"),
             "PutFunctionConcurrency": self.put_concurrency,
             "PutFunctionEventInvokeConfig": self.put_invoke_config,
             "RemovePermission": self.remove_permission,
@@ -77,23 +96,26 @@ class Functions:
             "UpdateFunctionCode": self.update_code,
             "UpdateFunctionConfiguration": self.update_configuration,
         }
-        return Service("lambda", {**operations, **self._layers.operations(), **self.mappings.operations()})
+        every = {**operations, **self._layers.operations(), **self.mappings.operations()}
+        return Service("lambda", {name: knowing(name, handler) for name, handler in every.items()})
 
     # functions
 
     def create_function(self, p: dict[str, Any]) -> dict[str, Any]:
-        name = p["FunctionName"]
+        name = function_name(p["FunctionName"])
         if name in self._functions:
             raise ServiceError("ResourceConflictException", f"Function already exist: {name}")
         if p.get("PackageType", "Zip") != "Zip" or not str(p.get("Runtime", "")).startswith("python"):
             raise NotSupported(f"function {name}: only zipped python functions, this is {p.get('PackageType', 'Zip')} {p.get('Runtime')}")
+        if "Handler" not in p:
+            raise invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         defaults = {"Timeout": 3, "MemorySize": 128, "Description": "", "Architectures": ["x86_64"], "EphemeralStorage": {"Size": 512}}
         defaults |= {"LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}, "TracingConfig": {"Mode": "PassThrough"}}
         self._check_role(p["Role"])
-        fixed = {"FunctionName": name, "FunctionArn": _arn(name), "Version": "$LATEST", "State": "Active", "PackageType": "Zip"}
-        function = Function(defaults | fixed, tags=p.get("Tags", {}))
+        fixed = {"FunctionName": name, "FunctionArn": function_arn(name), "Version": LATEST, "State": "Active", "PackageType": "Zip"}
+        function = Function(defaults | fixed, code=self._code(p["Code"]), tags=p.get("Tags", {}))
         self._configure(function, p)
-        self._load_code(function, p["Code"])
+        self._load_code(function, function.code)
         self._functions[name] = function
         return function.configuration
 
@@ -106,15 +128,17 @@ class Functions:
 
     def update_code(self, p: dict[str, Any]) -> dict[str, Any]:
         function = self._function(p)
+        self._load_code(function, self._code(p))
         if "Architectures" in p:
             function.configuration["Architectures"] = p["Architectures"]
-        self._load_code(function, p)
         return function.configuration
 
     def get_function(self, p: dict[str, Any]) -> dict[str, Any]:
         function = self._function(p)
-        concurrency = {} if function.concurrency is None else {"Concurrency": {"ReservedConcurrentExecutions": function.concurrency}}
-        return {"Configuration": function.configuration, "Code": {"RepositoryType": "S3"}, "Tags": function.tags} | concurrency
+        reserved = self.get_concurrency(p)
+        return {"Configuration": function.configuration, "Code": {"RepositoryType": "S3"}, "Tags": function.tags} | (
+            {"Concurrency": reserved} if reserved else {}
+        )
 
     def delete_function(self, p: dict[str, Any]) -> None:
         function = self._function(p)
@@ -122,8 +146,20 @@ class Functions:
         self._executor.forget(function.configuration["FunctionArn"])
 
     def put_concurrency(self, p: dict[str, Any]) -> dict[str, Any]:
-        self._function(p).concurrency = p["ReservedConcurrentExecutions"]
-        return {"ReservedConcurrentExecutions": p["ReservedConcurrentExecutions"]}
+        function, wanted = self._function(p), int(p["ReservedConcurrentExecutions"])
+        others = sum(f.concurrency or 0 for f in self._functions.values() if f is not function)
+        if ACCOUNT_CONCURRENCY - others - wanted < UNRESERVED_AT_LEAST:
+            decreases = "decreases account's UnreservedConcurrentExecution below its minimum value"
+            raise invalid(f"Specified ReservedConcurrentExecutions for function {decreases} of [{UNRESERVED_AT_LEAST}].")
+        function.concurrency = wanted
+        return {"ReservedConcurrentExecutions": wanted}
+
+    def get_concurrency(self, p: dict[str, Any]) -> dict[str, Any]:
+        reserved = self._function(p).concurrency
+        return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
+    def delete_concurrency(self, p: dict[str, Any]) -> None:
+        self._function(p).concurrency = None
 
     def put_invoke_config(self, p: dict[str, Any]) -> dict[str, Any]:
         function = self._function(p)
@@ -147,7 +183,7 @@ class Functions:
         function = self._function(p)
         if p["StatementId"] in function.statements:
             raise ServiceError("ResourceConflictException", f"The statement id ({p['StatementId']}) provided already exists.")
-        principal = {"Service": p["Principal"]} if p["Principal"].endswith(".amazonaws.com") else {"AWS": p["Principal"]}
+        principal: Any = {"Service": p["Principal"]} if p["Principal"].endswith(".amazonaws.com") else {"AWS": p["Principal"]}
         statement: dict[str, Any] = {"Sid": p["StatementId"], "Effect": "Allow", "Principal": principal, "Action": p["Action"]}
         statement["Resource"] = function.configuration["FunctionArn"]
         conditions = {"ArnLike": {"AWS:SourceArn": p["SourceArn"]}} if "SourceArn" in p else {}
@@ -165,7 +201,7 @@ class Functions:
 
     def policy(self, arn: str) -> str | None:
         """A function's resource policy; None when it has none."""
-        function = self._functions.get(arn.rpartition(":function:")[2].partition(":")[0])
+        function = self._functions.get(arn.rpartition(":function:")[2])
         return function.policy() if function is not None and function.statements else None
 
     def remove_permission(self, p: dict[str, Any]) -> None:
@@ -179,42 +215,52 @@ class Functions:
         payload, kind = p.get("Payload") or b"{}", p.get("InvocationType", "RequestResponse")
         limit = ASYNC_PAYLOAD_BYTES if kind == "Event" else SYNC_PAYLOAD_BYTES
         if len(payload) > limit:
-            message = f"{len(payload)} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
             raise ServiceError("RequestTooLargeException", message)
         _check_json(payload)
         if kind == "DryRun":
             return {"StatusCode": 204}
         if kind == "Event":
-            invoke_later(lambda: self._run(function, payload), payload, self._async_policy(function), self._clock)
+            self._invoke_later(function, payload)
             return {"StatusCode": 202}
         outcome = self._run(function, payload)
-        answer = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": outcome.payload, "LogResult": base64.b64encode(outcome.tail).decode()}
-        return answer | ({"FunctionError": outcome.error} if outcome.error else {})
+        answer = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": outcome.payload}
+        tail = {"LogResult": base64.b64encode(outcome.tail).decode()} if p.get("LogType") == "Tail" else {}
+        return answer | tail | ({"FunctionError": outcome.error} if outcome.error else {})
 
     def run(self, arn: str, payload: bytes) -> Outcome:
         """Invoke and wait; for localcloud's own pollers."""
         return self._run(self._function({"FunctionName": arn}), payload)
 
-    def queue_url(self, name: str) -> str:
-        return str(self._clients("sqs").get_queue_url(QueueName=name)["QueueUrl"])
+    def timeout_s(self, arn: str) -> int:
+        return int(self._function({"FunctionName": arn}).configuration["Timeout"])
 
     def acting(self, arn: str) -> Clients:
         """Clients with the role of a function, for what Lambda does in its name."""
         role = self._function({"FunctionName": arn}).configuration["Role"]
         return self._clients.acting(self._authorizer.acting(role, "lambda.amazonaws.com"))
 
-    def _async_policy(self, function: Function) -> Policy:
-        target = function.configuration.get("DeadLetterConfig", {}).get("TargetArn")
-        retries = function.invoke_config.get("MaximumRetryAttempts", ASYNC_RETRIES)
-        age = float(function.invoke_config.get("MaximumEventAgeInSeconds", MAX_AGE_S))
-        return Policy(retries, age, target, self.acting(function.configuration["FunctionArn"]) if target else None)
+    def _invoke_later(self, function: Function, payload: bytes) -> None:
+        """Each attempt looks the function up again: it runs as it is then, or not at all when it was deleted."""
+        arn, event = function.configuration["FunctionArn"], Event(str(uuid.uuid4()), payload)
+        name = {"FunctionName": function.configuration["FunctionName"]}
+        invoke_later(lambda: self._run(self._function({"FunctionName": arn}), payload, event.request_id), event, Policy(
+            retries=function.invoke_config.get("MaximumRetryAttempts", ASYNC_RETRIES),
+            max_age_s=float(function.invoke_config.get("MaximumEventAgeInSeconds", MAX_AGE_S)),
+            dead_letter=function.configuration.get("DeadLetterConfig", {}).get("TargetArn") or None,
+            clients=lambda: self.acting(arn),
+            unsent=lambda: self._meter("AWS/Lambda", name, [("DeadLetterErrors", 1.0, "Count")]),
+        ), self._clock)  # fmt: skip
 
-    def _run(self, function: Function, payload: bytes) -> Outcome:
+    def _run(self, function: Function, payload: bytes, request_id: str = "") -> Outcome:
         name = {"FunctionName": function.configuration["FunctionName"]}
         try:
-            outcome = self._executor.run(self._blueprint(function), payload, function.concurrency)
-        except ServiceError:
-            self._meter("AWS/Lambda", name, [("Throttles", 1.0, "Count")])
+            outcome = self._executor.run(self._blueprint(function), payload, function.concurrency, request_id or str(uuid.uuid4()))
+        except AccessDenied as error:
+            raise AccessDenied("AccessDeniedException", NOT_ASSUMABLE) from error
+        except ServiceError as error:
+            if error.code == "TooManyRequestsException":
+                self._meter("AWS/Lambda", name, [("Throttles", 1.0, "Count")])
             raise
         values = [("Invocations", 1.0, "Count"), ("Errors", float(outcome.error is not None), "Count"), ("Throttles", 0.0, "Count")]
         self._meter("AWS/Lambda", name, [*values, ("Duration", outcome.duration_ms, "Milliseconds")])
@@ -224,31 +270,34 @@ class Functions:
         try:
             self._authorizer.acting(role, "lambda.amazonaws.com")
         except AccessDenied as error:
-            raise ServiceError("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.") from error
+            raise invalid(NOT_ASSUMABLE) from error
 
     def _blueprint(self, function: Function) -> Blueprint:
         c = function.configuration
-        layers = [self._layers.version(layer["Arn"]) for layer in c.get("Layers", [])]
         return Blueprint(
-            name=c["FunctionName"], arn=c["FunctionArn"], version="$LATEST", handler=c["Handler"], runtime=c["Runtime"],
+            name=c["FunctionName"], arn=c["FunctionArn"], version=LATEST, handler=c["Handler"], runtime=c["Runtime"],
             memory_mb=c["MemorySize"], timeout_s=float(c["Timeout"]), role=c["Role"], code=self._executor.unpack(c["CodeSha256"], function.code),
-            layers=tuple(self._executor.unpack(layer["Content"]["CodeSha256"], layer["code"]) for layer in layers),
+            layers=tuple(self._executor.unpack(layer["Content"]["CodeSha256"], layer["code"]) for layer in function.layers),
             variables=c.get("Environment", {}).get("Variables", {}), log_group=c["LoggingConfig"]["LogGroup"],
         )  # fmt: skip
 
     def _function(self, p: Mapping[str, Any]) -> Function:
-        name = str(p["FunctionName"]).rpartition(":function:")[2].partition(":")[0]
+        name = function_name(str(p["FunctionName"]))
         if name not in self._functions:
-            raise ServiceError("ResourceNotFoundException", f"Function not found: {_arn(name)}")
+            raise missing(name)
         return self._functions[name]
 
     def _configure(self, function: Function, p: dict[str, Any]) -> None:
         changes = {k: p[k] for k in CONFIGURABLE if k in p}
-        if "Layers" in changes:
-            changes["Layers"] = [{"Arn": arn, "CodeSize": self._layers.version(arn)["Content"]["CodeSize"]} for arn in changes["Layers"]]
+        check_settings(function.configuration["FunctionName"], changes)
+        layers = [self._layers.version(arn) for arn in changes["Layers"]] if "Layers" in changes else function.layers
+        check_size(unzipped_bytes(function.code), sum(layer["unzipped"] for layer in layers))
         self._check_dead_letter(function.configuration | changes)
+        if "Layers" in changes:
+            changes["Layers"] = [{"Arn": layer["LayerVersionArn"], "CodeSize": layer["Content"]["CodeSize"]} for layer in layers]
         if "LoggingConfig" in changes:
             changes["LoggingConfig"] = function.configuration["LoggingConfig"] | changes["LoggingConfig"]
+        function.layers = layers
         function.configuration |= changes | {"LastModified": _now(), "LastUpdateStatus": "Successful"}
 
     def _check_dead_letter(self, configuration: dict[str, Any]) -> None:
@@ -256,21 +305,32 @@ class Functions:
         if target and ":sqs:" not in target:
             raise NotSupported(f"a dead-letter target that is no queue: {target}")
         if target and not self._authorizer.allows(configuration["Role"], "sqs:SendMessage", target):
-            raise ServiceError("InvalidParameterValueException", "The provided execution role does not have permissions to call SendMessage on SQS")
+            raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
-    def _load_code(self, function: Function, location: dict[str, Any]) -> None:
-        function.code = self._code(location)
+    def _load_code(self, function: Function, code: bytes) -> None:
+        check_size(unzipped_bytes(code), sum(layer["unzipped"] for layer in function.layers))
+        function.code = code
         function.configuration |= {"CodeSha256": _sha256(function.code), "CodeSize": len(function.code), "LastModified": _now()}
 
     def _code(self, location: dict[str, Any]) -> bytes:
+        """The bytes of a zip, from the request or from S3, which is read with the caller's permissions."""
+        refuse_unknown("the code of a function or layer", location, CODE | {"FunctionName", "Architectures"})
         if location.get("ZipFile"):
             return bytes(location["ZipFile"])
-        body: bytes = self._clients("s3").get_object(Bucket=location["S3Bucket"], Key=location["S3Key"])["Body"].read()
+        if not location.get("S3Bucket") or not location.get("S3Key"):
+            raise invalid("Please provide a source for function code.")
+        bucket, key = location["S3Bucket"], location["S3Key"]
+        version = {"VersionId": location["S3ObjectVersion"]} if location.get("S3ObjectVersion") else {}
+        try:
+            self._authorizer.check(caller(), Need("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}"))
+            body: bytes = self._clients("s3").get_object(Bucket=bucket, Key=key, **version)["Body"].read()
+        except AccessDenied as error:
+            why = "please make sure your request credentials have permission to GetObject for"
+            raise AccessDenied("AccessDeniedException", f"Your access has been denied by S3, {why} {bucket}/{key}. {error.message}") from error
+        except ClientError as error:
+            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+            raise invalid(f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}") from error
         return body
-
-
-def _arn(name: str) -> str:
-    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
 def _check_json(payload: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Condition operators, wildcards and policy variables: does a statement's Condition hold for what is known of a request?
+"""Condition operators: does a statement's Condition hold for what is known of a request?
 
-The bottom of the evaluator: `policy` checks a document against it, `evaluate` asks it. Rules and names are those of
+`policy` checks a document against it, `evaluate` asks it. Rules and names are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
@@ -13,94 +13,30 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-Context = Mapping[str, tuple[str, ...]]
+from localcloud.iam import patterns
+from localcloud.iam.patterns import Context, normal
+
 Conditions = Mapping[str, Mapping[str, tuple[str, ...]]]
 
-# What a caller supplies or leaves absent as AWS would; a name that ends in * is a prefix. Any other key is refused at parse,
-# because a Deny on a key that nobody ever supplies would silently allow.
+# What a request supplies, or leaves absent as AWS would; a name that ends in * is a prefix. Any other key is refused at parse,
+# because a Deny on a key that nobody ever supplies would silently allow; tests/unit/test_iam_needs.py says who supplies which.
 _KEYS = """
     aws:securetransport aws:sourcearn aws:sourceaccount aws:sourceowner aws:sourceorgid aws:principalarn aws:principalaccount aws:principalorgid
     aws:principaltype aws:principalisawsservice aws:principalservicename aws:resourceaccount aws:requestedregion aws:currenttime
     aws:epochtime aws:username aws:userid aws:viaawsservice aws:calledvia aws:sourceip aws:sourcevpce aws:sourcevpc aws:tagkeys
-    aws:multifactorauthpresent aws:principaltag/* aws:requesttag/* aws:resourcetag/* iam:passedtoservice
-    iam:associatedresourcearn iam:permissionsboundary cloudwatch:namespace kms:viaservice kms:grantisforawsresource
-    kms:calleraccount kms:encryptioncontext:* s3:prefix s3:delimiter s3:max-keys s3:versionid s3:resourceaccount
-    s3:x-amz-server-side-encryption s3:x-amz-server-side-encryption-aws-kms-key-id s3:x-amz-acl s3:tlsversion sts:externalid
-    sts:rolesessionname dynamodb:leadingkeys dynamodb:attributes dynamodb:select lambda:functionarn lambda:sourcefunctionarn
-    states:statemachinequalifier sns:protocol sns:endpoint
+    aws:multifactorauthpresent aws:principaltag/* aws:requesttag/* iam:passedtoservice iam:permissionsboundary iam:policyarn
+    cloudwatch:namespace kms:viaservice kms:grantisforawsresource kms:calleraccount kms:encryptioncontext:* s3:prefix s3:delimiter
+    s3:max-keys s3:versionid s3:resourceaccount s3:x-amz-server-side-encryption s3:x-amz-server-side-encryption-aws-kms-key-id
+    s3:x-amz-acl s3:x-amz-copy-source s3:x-amz-metadata-directive s3:x-amz-storage-class s3:tlsversion sts:externalid
+    sts:rolesessionname sns:protocol sns:endpoint
     """
 KNOWN_KEYS = frozenset(_KEYS.split())
 _PREFIXES = tuple(key[:-1] for key in KNOWN_KEYS if key.endswith("*"))
-
-# A * or ? that a variable brought in means itself; these private code points carry it past the wildcards.
-_ESCAPED = str.maketrans("*?", "\ue000\ue001")
-_PLAIN = str.maketrans("\ue000\ue001", "*?")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_NAME = re.compile(r"([^,']+?)\s*(?:,\s*'([^']*)')?")
 
 
 def known(key: str) -> bool:
     """Whether a request's context may hold `key`; keys are case-insensitive."""
     return key.lower() in KNOWN_KEYS or key.lower().startswith(_PREFIXES)
-
-
-def normal(context: Context) -> dict[str, tuple[str, ...]]:
-    """The context by lower-cased key: condition keys are case-insensitive."""
-    return {key.lower(): values for key, values in context.items()}
-
-
-def regex(text: str, star: str = ".*", mark: str = ".") -> str:
-    """A wildcard pattern as a regular expression; `star` and `mark` say what * and ? may run over."""
-    special = {"*": star, "?": mark, "\ue000": r"\*", "\ue001": r"\?"}
-    return "".join(special.get(char) or re.escape(char) for char in text)
-
-
-@lru_cache(maxsize=8192)
-def glob(text: str) -> re.Pattern[str]:
-    return re.compile(regex(text), re.DOTALL)
-
-
-@lru_cache(maxsize=8192)
-def _arn(text: str) -> re.Pattern[str]:
-    """The six colon-delimited components are checked separately, so a * stays within its own."""
-    *head, last = text.split(":", 5)
-    return re.compile(":".join([*(regex(part, "[^:]*", "[^:]") for part in head), regex(last)]), re.DOTALL)
-
-
-def variables(text: str) -> list[tuple[str, str | None]]:
-    """Every `${key}` or `${key, 'default'}` in a policy's text, but not the literals ${*}, ${?} and ${$}; ValueError if malformed."""
-    return [_variable(name) for name in _VARIABLE.findall(text) if name not in ("*", "?", "$")]
-
-
-@cache
-def _variable(inside: str) -> tuple[str, str | None]:
-    found = _NAME.fullmatch(inside.strip())
-    if not found:
-        raise ValueError(f"policy variable ${{{inside}}} is malformed")
-    return found[1].lower(), found[2]
-
-
-def substitute(text: str, context: Context) -> str | None:
-    """`text` with its policy variables replaced, or None where one has neither value nor default. `context` is normal.
-
-    A key with several values is no variable: only single-valued keys are.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
-    """
-    if "${" not in text:
-        return text
-    values = {inside: _value(inside, context) for inside in _VARIABLE.findall(text)}
-    if None in values.values():
-        return None
-    return _VARIABLE.sub(lambda found: values[found[1]] or "", text)
-
-
-def _value(inside: str, context: Context) -> str | None:
-    if inside in ("*", "?", "$"):
-        return inside.translate(_ESCAPED)
-    key, default = _variable(inside)
-    held = context.get(key, ())
-    value = held[0] if len(held) == 1 else default
-    return None if value is None else value.translate(_ESCAPED)
 
 
 @lru_cache(maxsize=1024)
@@ -142,11 +78,11 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanEquals": operator.ge,
 }
 _TESTS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": lambda wanted, given: wanted.translate(_PLAIN) == given,
-    "StringEqualsIgnoreCase": lambda wanted, given: wanted.translate(_PLAIN).lower() == given.lower(),
-    "StringLike": lambda wanted, given: glob(wanted).fullmatch(given) is not None,
-    "ArnEquals": lambda wanted, given: _arn(wanted).fullmatch(given) is not None,
-    "ArnLike": lambda wanted, given: _arn(wanted).fullmatch(given) is not None,
+    "StringEquals": lambda wanted, given: patterns.plain(wanted) == given,
+    "StringEqualsIgnoreCase": lambda wanted, given: patterns.plain(wanted).lower() == given.lower(),
+    "StringLike": lambda wanted, given: patterns.glob(wanted).fullmatch(given) is not None,
+    "ArnEquals": lambda wanted, given: patterns.arn(wanted).fullmatch(given) is not None,
+    "ArnLike": lambda wanted, given: patterns.arn(wanted).fullmatch(given) is not None,
     "Bool": lambda wanted, given: wanted.lower() == given.lower(),
     "BinaryEquals": lambda wanted, given: base64.b64decode(wanted) == given.encode(),
     "IpAddress": lambda wanted, given: ip_address(given) in _network(wanted),
@@ -210,7 +146,7 @@ def check(name: str, key: str, values: Sequence[str]) -> None:
 
 def check_variables(text: str) -> None:
     """ValueError for a variable that is malformed or that no request ever supplies."""
-    for key, _ in variables(text):
+    for key, _ in patterns.variables(text):
         if not known(key):
             raise ValueError(f"unknown policy variable ${{{key}}}")
 
@@ -229,7 +165,7 @@ def _met(op: Operator, wanted: Sequence[str], given: tuple[str, ...], context: C
     """An unresolvable variable fails the statement, negated or not, unless the operator says IfExists."""
     if op.base == "Null":
         return any(_truth(text) is not any(given) for text in wanted)
-    texts = [substitute(text, context) for text in wanted] if op.substitutes else wanted
+    texts = [patterns.substitute(text, context) for text in wanted] if op.substitutes else wanted
     if None in texts and not op.if_exists:
         return False
     if not given or (op.quantifier and not any(given)):

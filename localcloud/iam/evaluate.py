@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from localcloud.iam.conditions import Context, met, normal
+from localcloud.iam.conditions import met
+from localcloud.iam.patterns import Context, normal
 from localcloud.iam.policy import PolicyError, Statement
 
 _ROOT = re.compile(r"arn:aws[^:]*:iam::(\d{12}):root")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from localcloud import ACCOUNT, KEY
-from localcloud.errors import ServiceError
+from localcloud.iam.denials import UnknownKey, expired, unknown_key, wrong_token
 from localcloud.iam.evaluate import Principal
 
 ROOT = Principal(arn=f"arn:aws:iam::{ACCOUNT}:root", account=ACCOUNT)
@@ -25,17 +25,6 @@ class Credentials:
     def environment(self) -> dict[str, str]:
         """As environment variables of a child process."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key, "AWS_SESSION_TOKEN": self.token}
-
-
-UNKNOWN_CODES = {
-    "s3": "InvalidAccessKeyId", "cloudformation": "InvalidClientTokenId", "iam": "InvalidClientTokenId", "sns": "InvalidClientTokenId",
-    "sts": "InvalidClientTokenId",
-}  # fmt: skip
-"""How services call a key that does not exist."""
-
-
-class UnknownKey(ServiceError):
-    """The request is signed with a key that this localcloud did not issue, or not signed."""
 
 
 class KeyRing:
@@ -66,11 +55,15 @@ class KeyRing:
         if access_key == KEY:
             return ROOT
         credentials = self._issued.get(access_key)
-        if credentials is None or not secrets.compare_digest(credentials.token, token):
-            raise UnknownKey(
-                UNKNOWN_CODES.get(service, "UnrecognizedClientException"),
-                f"The security token included in the request is invalid: localcloud takes the key '{KEY}' and the keys it issued, not '{access_key}'.",
-            )
+        if credentials is None:
+            raise unknown_key(service, access_key, KEY)
+        if not token and service == "s3":  # S3 looks a temporary key up by key and token together
+            raise unknown_key(service, access_key, KEY)
+        if not secrets.compare_digest(credentials.token.encode(), token.encode()):
+            raise wrong_token(service)
         if credentials.expires is not None and self._now() > credentials.expires:
-            raise UnknownKey("ExpiredTokenException", "The security token included in the request is expired")
+            raise expired(service)
         return credentials.principal
+
+
+__all__ = ["ROOT", "Credentials", "KeyRing", "UnknownKey"]

@@ -1,4 +1,8 @@
-"""From a request to the permissions it asks for: actions, resources and condition values."""
+"""From a request to the permissions it asks for: actions, resources and condition values.
+
+Values in, values out: what only the account knows (the key behind an alias, a role's path) `stored.Stored.named` has put
+into the parameters before. What S3 asks for stands in `needs_s3`.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,10 +11,11 @@ from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.errors import NotSupported
-from localcloud.iam.operations import ACTIONS, ALL, PASSED_ROLES, PREFIXES, S3, TEMPLATES, VERSIONED
+from localcloud.iam.operations import ACTIONS, ALL, PASSED_ROLES, PREFIXES, TAGGING, TEMPLATES
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 Context = Mapping[str, tuple[str, ...]]
+Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,51 +27,56 @@ class Need:
     context: Context = field(default_factory=dict)
 
 
-def needs(service: str, operation: str, p: Mapping[str, Any]) -> list[Need]:
+def needs(service: str, operation: str, p: Parameters) -> list[Need]:
     """What a request asks for, in the order AWS would report a denial. Raises NotSupported for an operation that is not known."""
-    found = list(_own(service, operation, p))
-    if passed := PASSED_ROLES.get(f"{service}:{operation}"):
-        found += _passed(p, *passed)
-    return found
+    from localcloud.iam.needs_s3 import s3_needs
+
+    found = list(s3_needs(operation, p) if service == "s3" else _own(service, operation, p))
+    return found + list(_tagged(service, operation, p, found)) + list(_passed(service, operation, p))
 
 
-def _own(service: str, operation: str, p: Mapping[str, Any]) -> Iterator[Need]:
-    if service == "s3":
-        yield from _s3(operation, p)
-    elif service == "dynamodb" and operation in ("TransactWriteItems", "TransactGetItems", "BatchGetItem", "BatchWriteItem"):
-        yield from _dynamodb_many(operation, p)
-    else:
-        prefix = PREFIXES.get(service, service)
-        known = "sagemaker" if service == "sagemaker-runtime" else service
-        single = operation.removesuffix("Batch") if service == "sqs" else operation
-        template = TEMPLATES.get(known, {}).get(single)
-        if template is None:
-            raise NotSupported(f"permissions of {service}:{operation}: localcloud/iam/operations.py does not say which resource it asks for")
-        action = ACTIONS.get(f"{service}:{operation}", f"{prefix}:{operation}")
-        yield from (Need(action, resource, _context(service, p)) for resource in _resources(prefix, template, _named(service, p)))
+def unknown(service: str, operation: str) -> NotSupported:
+    return NotSupported(f"permissions of {service}:{operation}: localcloud/iam/operations.py does not say which resource it asks for")
 
 
-def _resources(prefix: str, template: str, p: Mapping[str, Any]) -> list[str]:
-    """The template filled; a list parameter gives one ARN each, a value that is an ARN already stands for itself."""
-    if template == ALL:
-        return [ALL]
-    names = PLACEHOLDER.findall(template)
-    lists = next((p[name] for name in names if isinstance(p.get(name), list)), [None])
-    return [_fill(prefix, template, {**p, **dict.fromkeys((n for n in names if isinstance(p.get(n), list)), item)}) for item in lists]
-
-
-def _fill(prefix: str, template: str, p: Mapping[str, Any]) -> str:
-    given: dict[str, str] = {"account": ACCOUNT, "region": REGION} | {
-        name: str(p.get(name) or "") for name in PLACEHOLDER.findall(template) if name in p
-    }
+def fill(prefix: str, template: str, p: Parameters) -> str:
+    """An ARN from a template; a value that is an ARN already stands for itself, one that was not given may be any: `*`."""
+    given = {"account": ACCOUNT, "region": REGION} | {name: str(p.get(name) or "") for name in PLACEHOLDER.findall(template) if name in p}
     for value in given.values():
         if value.startswith("arn:"):
             return value
-    text = PLACEHOLDER.sub(lambda match: given.get(match[1], "*" if match[1] not in ("logStreamName", "logGroupName") else ""), template)
+    text = PLACEHOLDER.sub(lambda match: given.get(match[1], "*"), template)
     return text if text.startswith("arn:") else f"arn:aws:{prefix}:{REGION}:{ACCOUNT}:{text}".replace("parameter//", "parameter/")
 
 
-def _named(service: str, p: Mapping[str, Any]) -> Mapping[str, Any]:
+def _own(service: str, operation: str, p: Parameters) -> Iterator[Need]:
+    if service == "dynamodb" and operation in ("TransactWriteItems", "TransactGetItems", "BatchGetItem", "BatchWriteItem"):
+        yield from _dynamodb_many(operation, p)
+        return
+    prefix = PREFIXES.get(service, service)
+    known = "sagemaker" if service == "sagemaker-runtime" else service
+    single = operation.removesuffix("Batch") if service == "sqs" else operation
+    template = TEMPLATES.get(known, {}).get(single)
+    if template is None:
+        raise unknown(service, operation)
+    action = ACTIONS.get(f"{service}:{operation}", f"{prefix}:{single}")
+    context = _context(service, operation, p)
+    yield from (Need(action, resource, context) for resource in _resources(prefix, template, _named(service, operation, p)))
+    yield from (Need(action, str(key), context) for key in p.get("AliasKeys", ()))
+    if operation == "DescribeStacks" and not p.get("StackName"):  # API_DescribeStacks.html: without a name, ListStacks too
+        yield Need("cloudformation:ListStacks", ALL)
+
+
+def _resources(prefix: str, template: str, p: Parameters) -> list[str]:
+    """The template filled; a list parameter gives one ARN each."""
+    if template == ALL:
+        return [ALL]
+    names = [name for name in PLACEHOLDER.findall(template) if isinstance(p.get(name), list)]
+    values = dict.fromkeys(map(str, p[names[0]])) if names else [None]
+    return [fill(prefix, template, {**p, **dict.fromkeys(names, value)}) for value in values]
+
+
+def _named(service: str, operation: str, p: Parameters) -> Parameters:
     """Parameters with the names the templates use."""
     match service:
         case "sqs" if "QueueUrl" in p:
@@ -77,48 +87,104 @@ def _named(service: str, p: Mapping[str, Any]) -> Mapping[str, Any]:
             return {**p, "DashboardName": p["DashboardNames"]}
         case "codebuild" if "ids" in p:
             return {**p, "projectName": [build.partition(":")[0].rpartition("/")[2] for build in p["ids"]]}
-        case "logs" if "logGroupNamePrefix" in p:
-            return {**p, "logGroupName": p["logGroupNamePrefix"]}
-        case "sns" if "TargetArn" in p:
-            return {**p, "TopicArn": p["TargetArn"]}
+        case "dynamodb" if p.get("IndexName"):
+            return {**p, "TableName": f"{p['TableName']}/index/{p['IndexName']}"}
+        case "events":
+            return _of_bus(operation, p)
+        case "lambda" if "FunctionName" in p:
+            return {**p, "FunctionName": _function(p)}
+        case "logs":
+            return _of_group(p)
+        case "sns":
+            return {**p, "TopicArn": p.get("TopicArn") or p.get("TargetArn") or ALL}
+        case "ssm":
+            return {**p, **{name: _parameters(p[name]) for name in ("Name", "Names", "ResourceId", "Path") if name in p}}
         case "iam" if "RoleName" in p and p.get("Path", "/") != "/":
             return {**p, "RoleName": f"{p['Path'].strip('/')}/{p['RoleName']}"}
+        case "iam" if "PolicyName" in p and p.get("Path", "/") != "/":
+            return {**p, "PolicyName": f"{p['Path'].strip('/')}/{p['PolicyName']}"}
     return p
 
 
-def _context(service: str, p: Mapping[str, Any]) -> Context:
+def _function(p: Parameters) -> str:
+    """A function's name, partial ARN or ARN, with the qualifier as a part of it: docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
+    name = str(p["FunctionName"])
+    name = name if name.startswith("arn:") else name.rpartition("function:")[2]
+    return f"{name}:{p['Qualifier']}" if p.get("Qualifier") else name
+
+
+def _of_bus(operation: str, p: Parameters) -> Parameters:
+    """A rule of another bus than the default one has the bus in its ARN."""
+    if operation == "PutEvents":
+        return {**p, "EventBusName": [_bus(entry.get("EventBusName")) for entry in p.get("Entries", [])]}
+    if operation == "DescribeEventBus":
+        return {**p, "Name": _bus(p.get("Name"))}
+    bus = _bus(p.get("EventBusName"))
+    return p if bus == "default" else {**p, **{name: f"{bus}/{p[name]}" for name in ("Name", "Rule") if name in p}}
+
+
+def _bus(name: str | None) -> str:
+    return (name or "default").rpartition("event-bus/")[2]
+
+
+def _of_group(p: Parameters) -> Parameters:
+    """CloudWatch Logs writes `log-group:NAME:log-stream:NAME`, with the second name empty for an action on a group."""
+    group = str(p.get("logGroupIdentifier") or "").rpartition("log-group:")[2].removesuffix(":*")
+    return {"logGroupName": group, "logStreamName": "", **p}
+
+
+def _parameters(name: Any) -> Any:
+    """`name:version` and `name:label` are the parameter `name`."""
+    return [_parameters(each) for each in name] if isinstance(name, list) else name if name.startswith("arn:") else name.partition(":")[0]
+
+
+def _context(service: str, operation: str, p: Parameters) -> Context:
+    return _request_tags(p) | _own_context(service, operation, p)
+
+
+def _own_context(service: str, operation: str, p: Parameters) -> dict[str, tuple[str, ...]]:
     match service:
-        case "cloudwatch" if "Namespace" in p:
+        case "cloudwatch" if operation == "PutMetricData" and "Namespace" in p:
             return {"cloudwatch:namespace": (str(p["Namespace"]),)}
-        case "dynamodb" if isinstance(p.get("Key"), dict):
-            return {}
         case "sns" if "Protocol" in p:
             return {"sns:Protocol": (str(p["Protocol"]),), "sns:Endpoint": (str(p.get("Endpoint", "")),)}
+        case "kms":
+            values = {f"kms:EncryptionContext:{name}": (str(value),) for name, value in (p.get("EncryptionContext") or {}).items()}
+            return {"kms:CallerAccount": (ACCOUNT,)} | values
+        case "iam":
+            keys = {"PolicyArn": "iam:PolicyARN", "PermissionsBoundary": "iam:PermissionsBoundary"}
+            return {key: (str(p[name]),) for name, key in keys.items() if p.get(name)}
         case "sts" if "RoleSessionName" in p:
             external = {"sts:ExternalId": (str(p["ExternalId"]),)} if "ExternalId" in p else {}
             return {"sts:RoleSessionName": (str(p["RoleSessionName"]),)} | external
     return {}
 
 
-def _s3(operation: str, p: Mapping[str, Any]) -> Iterator[Need]:
-    if operation == "DeleteObjects":
-        for item in p.get("Delete", {}).get("Objects", []):
-            action = "s3:DeleteObjectVersion" if item.get("VersionId") else "s3:DeleteObject"
-            yield Need(action, f"arn:aws:s3:::{p['Bucket']}/{item['Key']}")
-        return
-    if operation in ("CopyObject", "UploadPartCopy"):
-        yield Need("s3:GetObject", f"arn:aws:s3:::{str(p['CopySource']).lstrip('/').partition('?')[0]}")
-        operation = "PutObject"
-    if operation not in S3:
-        raise NotSupported(f"permissions of s3:{operation}: localcloud/iam/operations.py does not say which resource it asks for")
-    action, template = S3[operation]
-    if p.get("VersionId"):
-        action = VERSIONED.get(action, action)
-    names = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys", "VersionId": "s3:VersionId"}
-    yield Need(action, _fill("s3", template, p), {key: (str(p[name]),) for name, key in names.items() if p.get(name) not in (None, "")})
+def tags(p: Parameters) -> dict[str, str]:
+    """The tags that a request would attach; services differ in how they write them."""
+    given = p.get("Tags") or p.get("tags") or {}
+    if isinstance(given, dict):
+        return {str(key): str(value) for key, value in given.items()}
+    pairs = [{name.lower().removeprefix("tag"): value for name, value in tag.items()} for tag in given]
+    return {str(tag["key"]): str(tag.get("value") or "") for tag in pairs}
 
 
-def _dynamodb_many(operation: str, p: Mapping[str, Any]) -> Iterator[Need]:
+def _request_tags(p: Parameters) -> dict[str, tuple[str, ...]]:
+    added = tags(p)
+    keys = (*added, *(p.get("TagKeys") or p.get("tagKeys") or ()))
+    return {f"aws:RequestTag/{key}": (value,) for key, value in added.items()} | ({"aws:TagKeys": tuple(map(str, keys))} if keys else {})
+
+
+def _tagged(service: str, operation: str, p: Parameters, found: list[Need]) -> Iterator[Need]:
+    """Who makes something with tags must be allowed to tag it: IAM/latest/UserGuide/access_tags.html and each API's page."""
+    action, operations = TAGGING.get(service, ("", ()))
+    if service == "iam" and operation in ("CreateRole", "CreatePolicy"):
+        action, operations = operation.replace("Create", "iam:Tag"), (operation,)
+    if operation in operations and tags(p):
+        yield Need(action, found[0].resource, _context(service, operation, p))
+
+
+def _dynamodb_many(operation: str, p: Parameters) -> Iterator[Need]:
     """A transaction asks for the permission of each of its items; a batch for its own, on each table."""
     seen = set()
     if operation.startswith("Batch"):
@@ -128,12 +194,12 @@ def _dynamodb_many(operation: str, p: Mapping[str, Any]) -> Iterator[Need]:
         verb = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}[kind]
         seen.add((f"dynamodb:{verb}", body["TableName"]))
     for action, table in sorted(seen):
-        yield Need(action, _fill("dynamodb", "table/{TableName}", {"TableName": table}))
+        yield Need(action, fill("dynamodb", "table/{TableName}", {"TableName": table}))
 
 
-def _passed(p: Mapping[str, Any], parameter: str, service: str) -> Iterator[Need]:
+def _passed(service: str, operation: str, p: Parameters) -> Iterator[Need]:
+    parameter, receiver = PASSED_ROLES.get(f"{service}:{operation}", ("", ""))
     value = p.get(parameter)
-    roles = [target.get("RoleArn") for target in value] if isinstance(value, list) else [value]
-    for role in roles:
+    for role in [target.get("RoleArn") for target in value] if isinstance(value, list) else [value]:
         if role:
-            yield Need("iam:PassRole", str(role), {"iam:PassedToService": (service,)})
+            yield Need("iam:PassRole", str(role), {"iam:PassedToService": (receiver,)})

@@ -22,17 +22,25 @@ S3 = {
     "DeleteBucketLifecycle": ("s3:PutLifecycleConfiguration", BUCKET),
     "DeleteBucketPolicy": ("s3:DeleteBucketPolicy", BUCKET),
     "DeleteObject": ("s3:DeleteObject", OBJECT),
+    "DeleteBucketOwnershipControls": ("s3:PutBucketOwnershipControls", BUCKET),
+    "DeleteBucketTagging": ("s3:PutBucketTagging", BUCKET),
     "DeleteObjectTagging": ("s3:DeleteObjectTagging", OBJECT),
+    "DeletePublicAccessBlock": ("s3:PutBucketPublicAccessBlock", BUCKET),
     "GetBucketAcl": ("s3:GetBucketAcl", BUCKET),
     "GetBucketEncryption": ("s3:GetEncryptionConfiguration", BUCKET),
+    "GetBucketLifecycleConfiguration": ("s3:GetLifecycleConfiguration", BUCKET),
     "GetBucketLocation": ("s3:GetBucketLocation", BUCKET),
     "GetBucketNotificationConfiguration": ("s3:GetBucketNotification", BUCKET),
+    "GetBucketOwnershipControls": ("s3:GetBucketOwnershipControls", BUCKET),
     "GetBucketPolicy": ("s3:GetBucketPolicy", BUCKET),
+    "GetBucketPolicyStatus": ("s3:GetBucketPolicyStatus", BUCKET),
     "GetBucketTagging": ("s3:GetBucketTagging", BUCKET),
     "GetBucketVersioning": ("s3:GetBucketVersioning", BUCKET),
     "GetObject": ("s3:GetObject", OBJECT),
+    "GetObjectAcl": ("s3:GetObjectAcl", OBJECT),
     "GetObjectAttributes": ("s3:GetObjectAttributes", OBJECT),
     "GetObjectTagging": ("s3:GetObjectTagging", OBJECT),
+    "GetPublicAccessBlock": ("s3:GetBucketPublicAccessBlock", BUCKET),
     "HeadBucket": ("s3:ListBucket", BUCKET),
     "HeadObject": ("s3:GetObject", OBJECT),
     "ListBuckets": ("s3:ListAllMyBuckets", ALL),
@@ -50,15 +58,21 @@ S3 = {
     "PutBucketTagging": ("s3:PutBucketTagging", BUCKET),
     "PutBucketVersioning": ("s3:PutBucketVersioning", BUCKET),
     "PutObject": ("s3:PutObject", OBJECT),
+    "PutObjectAcl": ("s3:PutObjectAcl", OBJECT),
     "PutObjectTagging": ("s3:PutObjectTagging", OBJECT),
     "PutPublicAccessBlock": ("s3:PutBucketPublicAccessBlock", BUCKET),
     "UploadPart": ("s3:PutObject", OBJECT),
 }
 
 VERSIONED = {
-    "s3:GetObject": "s3:GetObjectVersion",
     "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
     "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
+    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
 }
 """What the action becomes when the request names a version id."""
 
@@ -82,19 +96,19 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows("project/{names}", "BatchGetProjects"),
     "dynamodb": _rows(
         "table/{TableName}", "ConditionCheckItem", "CreateTable", "DeleteItem", "DeleteTable", "DescribeContinuousBackups", "DescribeTable",
-        "DescribeTimeToLive", "GetItem", "PutItem", "Query", "Scan", "TagResource", "UpdateContinuousBackups", "UpdateItem", "UpdateTable",
-        "UpdateTimeToLive",
-    ),
+        "DescribeTimeToLive", "GetItem", "PutItem", "Query", "Scan", "UpdateContinuousBackups", "UpdateItem", "UpdateTable", "UpdateTimeToLive",
+    ) | _rows("{ResourceArn}", "ListTagsOfResource", "TagResource", "UntagResource") | _rows(ALL, "ListTables"),
     "ecr": _rows(
         "repository/{repositoryName}", "BatchCheckLayerAvailability", "BatchDeleteImage", "BatchGetImage", "CompleteLayerUpload", "CreateRepository",
-        "DeleteRepository", "DescribeImages", "DescribeRepositories", "GetDownloadUrlForLayer", "InitiateLayerUpload", "ListImages", "PutImage",
-        "PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy", "TagResource", "UploadLayerPart",
-    ) | _rows(ALL, "GetAuthorizationToken"),
+        "DeleteRepository", "DescribeImages", "GetDownloadUrlForLayer", "InitiateLayerUpload", "ListImages", "PutImage",
+        "GetRepositoryPolicy", "PutImageScanningConfiguration", "PutImageTagMutability", "PutLifecyclePolicy", "SetRepositoryPolicy", "UploadLayerPart",
+    ) | _rows("repository/{repositoryNames}", "DescribeRepositories")
+    | _rows("{resourceArn}", "ListTagsForResource", "TagResource", "UntagResource") | _rows(ALL, "GetAuthorizationToken"),
     "events": _rows(
         "rule/{Rule}", "ListTargetsByRule", "PutTargets", "RemoveTargets",
     ) | _rows("rule/{Name}", "DeleteRule", "DescribeRule", "DisableRule", "EnableRule", "PutRule")
     | _rows("{ResourceARN}", "TagResource", "UntagResource", "ListTagsForResource")
-    | _rows("event-bus/default", "DescribeEventBus", "PutEvents") | _rows(ALL, "ListRules", "TestEventPattern"),
+    | _rows("event-bus/{EventBusName}", "PutEvents") | _rows("event-bus/{Name}", "DescribeEventBus") | _rows(ALL, "ListRules", "TestEventPattern"),
     "iam": _rows(
         "arn:aws:iam::{account}:role/{RoleName}", "AttachRolePolicy", "CreateRole", "DeleteRole", "DeleteRolePolicy", "DetachRolePolicy", "GetRole",
         "GetRolePolicy", "ListAttachedRolePolicies", "ListRolePolicies", "ListRoleTags", "PutRolePolicy", "TagRole", "UntagRole", "UpdateAssumeRolePolicy",
@@ -104,7 +118,7 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows(ALL, "ListPolicies", "ListRoles"),
     "kms": _rows(
         "key/{KeyId}", "Decrypt", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation", "Encrypt", "GenerateDataKey", "GetKeyPolicy", "PutKeyPolicy",
-        "ScheduleKeyDeletion", "TagResource",
+        "ScheduleKeyDeletion", "TagResource", "UntagResource",
     ) | _rows("arn:aws:kms:{region}:{account}:{AliasName}", "CreateAlias", "DeleteAlias", "UpdateAlias") | _rows(ALL, "CreateKey", "ListAliases", "ListKeys"),
     "lambda": _rows(
         "function:{FunctionName}", "AddPermission", "CreateFunction", "DeleteFunction", "DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig",
@@ -115,10 +129,10 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows("layer:{LayerName}", "PublishLayerVersion") | _rows("layer:{LayerName}:{VersionNumber}", "DeleteLayerVersion", "GetLayerVersion")
     | _rows(ALL, "CreateEventSourceMapping", "ListEventSourceMappings", "ListFunctions", "ListLayers"),
     "logs": _rows(
-        "log-group:{logGroupName}:log-stream:{logStreamName}", "CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "DeleteLogStream",
-        "DeleteMetricFilter", "DeleteRetentionPolicy", "DescribeLogGroups", "DescribeLogStreams", "DescribeMetricFilters", "FilterLogEvents", "GetLogEvents",
-        "PutLogEvents", "PutMetricFilter", "PutRetentionPolicy", "TagLogGroup",
-    ) | _rows("{resourceArn}", "ListTagsForResource", "TagResource", "UntagResource")
+        "log-group:{logGroupName}:log-stream:", "CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "DeleteMetricFilter", "DeleteRetentionPolicy",
+        "DescribeLogStreams", "DescribeMetricFilters", "FilterLogEvents", "PutMetricFilter", "PutRetentionPolicy", "TagLogGroup",
+    ) | _rows("log-group:{logGroupName}:log-stream:{logStreamName}", "DeleteLogStream", "GetLogEvents", "PutLogEvents")
+    | _rows("log-group::log-stream:", "DescribeLogGroups") | _rows("{resourceArn}", "ListTagsForResource", "TagResource", "UntagResource")
     | _rows(
         ALL, "CreateLogDelivery", "DeleteLogDelivery", "DescribeResourcePolicies", "GetLogDelivery", "ListLogDeliveries", "PutResourcePolicy",
         "UpdateLogDelivery",
@@ -133,14 +147,18 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows("model-package-group/{ModelPackageGroupName}", "CreateModelPackageGroup", "DeleteModelPackageGroup", "DescribeModelPackageGroup", "ListModelPackages")
     | _rows("{ResourceArn}", "AddTags", "ListTags")
     | _rows(ALL, "ListEndpointConfigs", "ListEndpoints", "ListModelPackageGroups", "ListModels", "ListProcessingJobs", "ListTrainingJobs"),
-    "sns": _rows("{TopicArn}", "DeleteTopic", "GetTopicAttributes", "Publish", "SetTopicAttributes", "Subscribe") | _rows("{ResourceArn}", "TagResource")
-    | _rows("{Name}", "CreateTopic") | _rows("{SubscriptionArn}", "GetSubscriptionAttributes", "Unsubscribe") | _rows(ALL, "ListSubscriptions", "ListTopics"),
+    "sns": _rows(
+        "{TopicArn}", "AddPermission", "DeleteTopic", "GetTopicAttributes", "ListSubscriptionsByTopic", "Publish", "PublishBatch", "RemovePermission",
+        "SetTopicAttributes", "Subscribe",
+    ) | _rows("{ResourceArn}", "ListTagsForResource", "TagResource", "UntagResource") | _rows("{Name}", "CreateTopic")
+    | _rows(ALL, "GetSubscriptionAttributes", "ListSubscriptions", "ListTopics", "Unsubscribe"),
     "sqs": _rows(
-        "{QueueName}", "ChangeMessageVisibility", "CreateQueue", "DeleteMessage", "DeleteQueue", "GetQueueAttributes", "GetQueueUrl", "PurgeQueue",
-        "ReceiveMessage", "SendMessage", "SetQueueAttributes", "TagQueue", "UntagQueue",
+        "{QueueName}", "AddPermission", "ChangeMessageVisibility", "CreateQueue", "DeleteMessage", "DeleteQueue", "GetQueueAttributes", "GetQueueUrl",
+        "ListQueueTags", "PurgeQueue", "ReceiveMessage", "RemovePermission", "SendMessage", "SetQueueAttributes", "TagQueue", "UntagQueue",
     ) | _rows(ALL, "ListQueues"),
-    "ssm": _rows("parameter/{Name}", "AddTagsToResource", "DeleteParameter", "GetParameter", "PutParameter", "RemoveTagsFromResource")
-    | _rows("parameter/{Names}", "GetParameters") | _rows(ALL, "DescribeParameters"),
+    "ssm": _rows("parameter/{Name}", "DeleteParameter", "GetParameter", "GetParameterHistory", "PutParameter")
+    | _rows("parameter/{ResourceId}", "AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource")
+    | _rows("parameter/{Names}", "DeleteParameters", "GetParameters") | _rows("parameter/{Path}", "GetParametersByPath") | _rows(ALL, "DescribeParameters"),
     "stepfunctions": _rows(
         "{stateMachineArn}", "DeleteStateMachine", "DescribeStateMachine", "ListExecutions", "StartExecution", "UpdateStateMachine",
     ) | _rows("stateMachine:{name}", "CreateStateMachine") | _rows("{executionArn}", "DescribeExecution", "GetExecutionHistory", "StopExecution")
@@ -148,26 +166,23 @@ TEMPLATES: dict[str, dict[str, str]] = {
     "sts": _rows("{RoleArn}", "AssumeRole", "TagSession") | _rows(ALL, "GetCallerIdentity"),
 }  # fmt: skip
 
-ACTIONS = {
-    "events:TestEventPattern": "events:TestEventPattern",
-    "cloudformation:DescribeEvents": "cloudformation:DescribeEvents",
-    "lambda:Invoke": "lambda:InvokeFunction",
-    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
-    "sqs:SendMessageBatch": "sqs:SendMessage",
-    "dynamodb:BatchGetItem": "dynamodb:BatchGetItem",
-}
-"""Where the action is not called as the operation."""
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "sns:PublishBatch": "sns:Publish"}
+"""Where the action is not called as the operation; SQS's batches ask for the action of one message."""
 
 PASSED_ROLES = {
+    "cloudformation:ContinueUpdateRollback": ("RoleARN", "cloudformation.amazonaws.com"),
     "cloudformation:CreateChangeSet": ("RoleARN", "cloudformation.amazonaws.com"),
     "cloudformation:CreateStack": ("RoleARN", "cloudformation.amazonaws.com"),
     "cloudformation:DeleteStack": ("RoleARN", "cloudformation.amazonaws.com"),
+    "cloudformation:RollbackStack": ("RoleARN", "cloudformation.amazonaws.com"),
     "cloudformation:UpdateStack": ("RoleARN", "cloudformation.amazonaws.com"),
     "codebuild:CreateProject": ("serviceRole", "codebuild.amazonaws.com"),
     "codebuild:UpdateProject": ("serviceRole", "codebuild.amazonaws.com"),
+    "events:PutRule": ("RoleArn", "events.amazonaws.com"),
     "events:PutTargets": ("Targets", "events.amazonaws.com"),
     "lambda:CreateFunction": ("Role", "lambda.amazonaws.com"),
     "lambda:UpdateFunctionConfiguration": ("Role", "lambda.amazonaws.com"),
+    "sagemaker:CreateEndpointConfig": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateModel": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateProcessingJob": ("RoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateTrainingJob": ("RoleArn", "sagemaker.amazonaws.com"),
@@ -175,3 +190,25 @@ PASSED_ROLES = {
     "stepfunctions:UpdateStateMachine": ("roleArn", "states.amazonaws.com"),
 }
 """Operations that hand a role to a service: they also ask for iam:PassRole on it, with iam:PassedToService."""
+
+TAGGING = {
+    "cloudwatch": ("cloudwatch:TagResource", ("PutMetricAlarm",)),
+    "dynamodb": ("dynamodb:TagResource", ("CreateTable",)),
+    "ecr": ("ecr:TagResource", ("CreateRepository",)),
+    "events": ("events:TagResource", ("PutRule",)),
+    "kms": ("kms:TagResource", ("CreateKey",)),
+    "lambda": ("lambda:TagResource", ("CreateFunction",)),
+    "logs": ("logs:TagResource", ("CreateLogGroup",)),
+    "sagemaker": (
+        "sagemaker:AddTags",
+        (
+            "CreateEndpoint", "CreateEndpointConfig", "CreateModel", "CreateModelPackage", "CreateModelPackageGroup", "CreateProcessingJob",
+            "CreateTrainingJob",
+        ),
+    ),
+    "sns": ("sns:TagResource", ("CreateTopic",)),
+    "sqs": ("sqs:TagQueue", ("CreateQueue",)),
+    "ssm": ("ssm:AddTagsToResource", ("PutParameter",)),
+    "stepfunctions": ("states:TagResource", ("CreateStateMachine",)),
+}  # fmt: skip
+"""What a request with tags also asks for, where it makes something. IAM names it by the thing: iam:TagRole, iam:TagPolicy."""

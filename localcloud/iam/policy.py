@@ -5,14 +5,12 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
-from localcloud.iam import conditions
-from localcloud.iam.conditions import Context
+from localcloud.iam import conditions, patterns
+from localcloud.iam.patterns import Context
 
 _VARIABLES_SINCE = "2012-10-17"
 _ELEMENTS = {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
@@ -44,29 +42,18 @@ class Statement:
 
     def _has_action(self, action: str) -> bool:
         """Actions are case-insensitive."""
-        wanted = any(conditions.glob(text.lower()).fullmatch(action.lower()) for text in self.actions or self.not_actions)
+        wanted = any(patterns.glob(text.lower()).fullmatch(action.lower()) for text in self.actions or self.not_actions)
         return wanted is not bool(self.not_actions)
 
     def _has_resource(self, resource: str, context: Context) -> bool:
         """Case-sensitive. A trust policy names no resource; a variable that cannot be resolved fails the whole statement."""
         if not (self.resources or self.not_resources):
             return True
-        texts = [conditions.substitute(text, context) for text in self.resources or self.not_resources]
+        texts = [patterns.substitute(text, context) for text in self.resources or self.not_resources]
         if None in texts:
             return False
-        wanted = any(_resource(text).fullmatch(resource) for text in texts if text is not None)
+        wanted = any(patterns.resource(text).fullmatch(resource) for text in texts if text is not None)
         return wanted is not bool(self.not_resources)
-
-
-@lru_cache(maxsize=8192)
-def _resource(text: str) -> re.Pattern[str]:
-    """A * at the end of an ARN's segment, and anything in the resource part, runs across colons; elsewhere it stays inside.
-
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
-    """
-    *head, last = text.split(":", 5)
-    parts = [conditions.regex(part.removesuffix("*"), "[^:]*", "[^:]") + ".*" * part.endswith("*") for part in head]
-    return re.compile(":".join([*parts, conditions.regex(last)]), re.DOTALL)
 
 
 def parse(document: Mapping[str, Any] | str, name: str) -> tuple[Statement, ...]:
@@ -133,7 +120,7 @@ def _resources(raw: Mapping[str, Any], element: str, version: str, where: str) -
     resources = tuple(_literal(text, version) for text in _listed(raw, element, where))
     for text in resources:
         _checked(conditions.check_variables, text, where=f"{where}, {element}")
-        if conditions.variables(text) and text[: text.index("${")].count(":") < 5:
+        if patterns.variables(text) and text[: text.index("${")].count(":") < 5:
             raise PolicyError(f"{where}: {element} {text!r} has a policy variable before the fifth colon")
     return resources
 

@@ -33,6 +33,11 @@ def _text(document: Any) -> str:
     return document if isinstance(document, str) else json.dumps(document)
 
 
+def _managed(policy: Any) -> str:
+    """The document of a managed policy's default version."""
+    return _text(next(version.document for version in policy.versions if version.version_id == policy.default_version_id))
+
+
 class Stored:
     """Policies by ARN. `own`: service → a function from ARN to the policy text that localcloud itself keeps."""
 
@@ -51,7 +56,7 @@ class Stored:
         if role is None:
             return ()
         documents = [(name, _text(text)) for name, text in role.policies.items()]
-        documents += [(policy.name, _text(policy.document)) for policy in role.managed_policies.values()]
+        documents += [(policy.name, _managed(policy)) for policy in role.managed_policies.values()]
         return tuple(statement for name, text in documents for statement in _parsed(text, f"{role.name}/{name}"))
 
     def boundary(self, role_arn: str) -> Statements | None:
@@ -60,7 +65,7 @@ class Stored:
         if not arn:
             return None
         policy = iam_backends[ACCOUNT]["aws"].managed_policies.get(arn)
-        return () if policy is None else _parsed(_text(policy.document), policy.name)
+        return () if policy is None else _parsed(_managed(policy), policy.name)
 
     def trust(self, role_arn: str) -> Statements:
         role = self.role(role_arn)

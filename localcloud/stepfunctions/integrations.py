@@ -1,31 +1,81 @@
-"""What a Task can call: functions, SageMaker jobs that are waited for, and any SDK operation.
+"""What a Task can call: functions, SageMaker jobs that are waited for, and any SDK operation of the services below.
 
-Error names: docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+Names of services and errors are the Java SDK's: docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 """
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import botocore.session
 from botocore import xform_name
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from localcloud.clients import Clients
-from localcloud.shapes import coerce, pascal, unknown
+from localcloud.errors import NotSupported, ServiceError
+from localcloud.shapes import coerce, pascal
 from localcloud.stepfunctions.failure import StateFailure, Stopped
+from localcloud.stepfunctions.patience import Patience
+
+log = logging.getLogger("localcloud")
 
 PREFIX = "arn:aws:states:::"
+INVOKE = "lambda:invoke"
 JOBS = {
-    "createTrainingJob": ("describe_training_job", "stop_training_job", "TrainingJobName", "TrainingJobStatus"),
-    "createProcessingJob": ("describe_processing_job", "stop_processing_job", "ProcessingJobName", "ProcessingJobStatus"),
+    "createTrainingJob": ("describeTrainingJob", "stopTrainingJob", "TrainingJobName", "TrainingJobStatus"),
+    "createProcessingJob": ("describeProcessingJob", "stopProcessingJob", "ProcessingJobName", "ProcessingJobStatus"),
 }
-SDK_PREFIX = {"ecr": "Ecr", "sagemaker": "SageMaker", "cloudwatch": "CloudWatch", "sns": "Sns", "sqs": "Sqs", "codebuild": "CodeBuild"}
+SDK = {
+    "cloudformation": ("cloudformation", "CloudFormation"), "cloudwatch": ("cloudwatch", "CloudWatch"), "cloudwatchlogs": ("logs", "CloudWatchLogs"),
+    "codebuild": ("codebuild", "CodeBuild"), "dynamodb": ("dynamodb", "DynamoDb"), "ecr": ("ecr", "Ecr"), "eventbridge": ("events", "EventBridge"),
+    "iam": ("iam", "Iam"), "kms": ("kms", "Kms"), "lambda": ("lambda", "Lambda"), "s3": ("s3", "S3"), "sagemaker": ("sagemaker", "SageMaker"),
+    "sagemakerruntime": ("sagemaker-runtime", "SageMakerRuntime"), "sfn": ("stepfunctions", "Sfn"), "sns": ("sns", "Sns"), "sqs": ("sqs", "Sqs"),
+    "ssm": ("ssm", "Ssm"), "sts": ("sts", "Sts"),
+}  # fmt: skip
+"""Step Functions' name of a service → botocore's, and the prefix of its errors."""
+OPTIMIZED = {"lambda": ("AWSLambda", "AWSLambdaException"), "sagemaker": ("AmazonSageMaker", "AmazonSageMakerException")}
+"""The optimized integrations speak with the older SDK: its name of the service, and of an error the service's model does not have."""
 POLL_S = 0.1
 
-Pause = Callable[[float], None]
+
+def resource_type(resource: str) -> str:
+    """`lambda` of arn:aws:states:::lambda:invoke, `aws-sdk:s3` of arn:aws:states:::aws-sdk:s3:getObject."""
+    return resource.removeprefix(PREFIX).rpartition(":")[0]
+
+
+def check(resource: str, arguments: Any, path: str) -> None:
+    """Refuse, when a machine is made, a resource that cannot be called and arguments it does not have."""
+    service, action, _ = _parts(resource, path)
+    shape = _model(service).operation_model(action).input_shape
+    if not isinstance(arguments, dict):
+        return  # an expression: what it gives is looked at when the task runs
+    faults = [f"The field '{name}' is not supported by Step Functions" for name in _foreign(shape, arguments, "")]
+    faults += [f"The field '{name}' is required but was missing" for name in (_pascal(m) for m in shape.required_members) if name not in arguments]
+    if faults:
+        told = "; ".join(f"{fault} at {path}/Arguments" for fault in faults)
+        raise ServiceError("InvalidDefinition", f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {told}'")
+
+
+def _parts(resource: str, path: str = "") -> tuple[str, str, bool]:
+    """(botocore's service, operation, whether it is an optimized integration)."""
+    name = resource.removeprefix(PREFIX)
+    kind, _, action = name.rpartition(":")
+    if name == INVOKE or (kind == "sagemaker" and action.removesuffix(".sync") in JOBS and action.endswith(".sync")):
+        return kind, _operations(kind)[action.removesuffix(".sync").lower()], True
+    known = SDK.get(kind.removeprefix("aws-sdk:")) if kind.startswith("aws-sdk:") else None
+    if known is None:
+        raise NotSupported(f"the task resource {resource} ({path})")
+    if action[:1].isupper() or action.lower() not in _operations(known[0]):
+        raise ServiceError(
+            "InvalidDefinition",
+            f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided {resource} is not recognized. "
+            f"The value is not a valid resource ARN, or the resource is not available in this region. at {path}/Resource'",
+        )
+    return known[0], _operations(known[0])[action.lower()], False
 
 
 class Integrations:
@@ -34,67 +84,108 @@ class Integrations:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    def call(self, resource: str, arguments: dict[str, Any], pause: Pause) -> Any:
+    def call(self, resource: str, arguments: dict[str, Any], pause: Patience) -> Any:
         """The result as Step Functions shows it: PascalCase, times as ISO text. Raises StateFailure."""
-        name = resource.removeprefix(PREFIX)
-        if name == "lambda:invoke":
-            return self._invoke(arguments)
-        service, _, action = name.removeprefix("aws-sdk:").partition(":")
-        if name == f"sagemaker:{action}" and action.endswith(".sync"):
-            return self._job(action.removesuffix(".sync"), arguments, pause)
-        if name.startswith("aws-sdk:"):
-            return self._sdk(service, action, arguments)
-        raise StateFailure("States.Runtime", f"localcloud does not integrate {resource}")
+        service, operation, optimized = _parts(resource)
+        if not optimized:
+            return self._call(service, operation, arguments, pause, optimized=False)
+        return self._invoke(arguments, pause) if service == "lambda" else self._job(resource, operation, arguments, pause)
 
-    def _invoke(self, arguments: dict[str, Any]) -> Any:
+    def _invoke(self, arguments: dict[str, Any], pause: Patience) -> Any:
         payload = json.dumps(arguments.get("Payload", {})).encode()
-        answer = self._sdk("lambda", "invoke", {"FunctionName": arguments["FunctionName"], "Payload": payload}, prefix="Lambda")
-        body = answer["Payload"]
+        answer = self._call("lambda", "Invoke", arguments | {"Payload": payload}, pause, optimized=True)
+        body = answer["Payload"] = _json_or_text(answer.get("Payload", ""))
         if answer.get("FunctionError"):
             failure = body if isinstance(body, dict) else {}
-            raise StateFailure(str(failure.get("errorType", "Lambda.Unknown")), json.dumps(body))
-        return {"ExecutedVersion": answer["ExecutedVersion"], "Payload": body, "StatusCode": answer["StatusCode"]}
+            raise StateFailure(str(failure.get("errorType", "Lambda.Unknown")), json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+        return {name: answer[name] for name in ("ExecutedVersion", "Payload", "StatusCode") if name in answer}
 
-    def _job(self, action: str, arguments: dict[str, Any], pause: Pause) -> Any:
-        if action not in JOBS:
-            raise StateFailure("States.Runtime", f"localcloud does not wait for sagemaker:{action}")
-        describe, stop, key, status = JOBS[action]
-        self._sdk("sagemaker", action, arguments)
-        client, name = self._clients("sagemaker"), {key: arguments[key]}
-        while True:
-            job = _plain(getattr(client, describe)(**name))
-            if job[status] == "Completed":
-                return job
-            if job[status] in ("Failed", "Stopped"):
-                raise StateFailure("States.TaskFailed", json.dumps(job))
-            try:
-                pause(POLL_S)
-            except (StateFailure, Stopped):
-                getattr(client, stop)(**name)
-                raise
-
-    def _sdk(self, service: str, action: str, arguments: dict[str, Any], prefix: str | None = None) -> Any:
-        named = prefix or SDK_PREFIX.get(service, service.capitalize())
-        operation = _operations(service).get(action.lower())
-        if operation is None:
-            raise StateFailure("States.Runtime", f"no operation {service}:{action}")
-        model = _model(service).operation_model(operation)
-        if faults := list(unknown(model.input_shape, arguments, "Arguments")):
-            raise StateFailure("States.Runtime", f"{service}:{action} has no parameter {', '.join(faults)}")
+    def _job(self, resource: str, operation: str, arguments: dict[str, Any], pause: Patience) -> Any:
+        describe, stop, key, status = JOBS[resource.rpartition(":")[2].removesuffix(".sync")]
+        self._call("sagemaker", operation, arguments, pause, optimized=True)
+        name = {key: arguments[key]}
         try:
-            answer = getattr(self._clients(service), xform_name(operation))(**coerce(model.input_shape, arguments))
-            return pascal(model.output_shape, _plain(answer))
+            while True:
+                job = self._call("sagemaker", _operations("sagemaker")[describe.lower()], name, pause, optimized=True)
+                if job[status] == "Completed":
+                    return job
+                if job[status] in ("Failed", "Stopped"):
+                    raise JobEnded(json.dumps(job, separators=(",", ":")))
+                pause(POLL_S)
+        except JobEnded:
+            raise
+        except (StateFailure, Stopped):
+            with suppress(ClientError):  # it has ended meanwhile, or the role may not stop it
+                getattr(self._clients("sagemaker"), xform_name(stop))(**name)
+            raise
+
+    def _call(self, service: str, operation: str, arguments: dict[str, Any], pause: Patience, *, optimized: bool) -> Any:
+        model = _model(service).operation_model(operation)
+        if faults := list(_foreign(model.input_shape, arguments, "")):
+            raise StateFailure("States.Runtime", f"The field {', '.join(faults)} is not supported by Step Functions: {service}:{operation}")
+        client = self._clients(service)
+        try:
+            answer = pause.during(lambda: _plain(getattr(client, xform_name(operation))(**coerce(model.input_shape, arguments))))
+            return pascal(model.output_shape, answer)
         except ClientError as error:
-            raise StateFailure(_error_name(service, named, error.response["Error"]["Code"]), error.response["Error"].get("Message", "")) from error
+            raise _failure(service, error, optimized=optimized) from error
         except ParamValidationError as error:
-            raise StateFailure("States.Runtime", f"{service}:{action}: {error}") from error
+            raise StateFailure("States.Runtime", f"{service}:{operation}: {error}") from error
+        except BotoCoreError as error:
+            raise StateFailure(f"{_prefix(service)}.SdkClientException", str(error)) from error
 
 
-def _error_name(service: str, named: str, code: str) -> str:
-    """`<Service>.<Error>Exception` for an error the service's model has, `<Service>.<Service>Exception` for any other."""
-    modelled = {shape.name for shape in _model(service).error_shapes} | {shape.error_code for shape in _model(service).error_shapes}
-    known = code if code in modelled or code.removesuffix("Exception") in modelled else named
-    return f"{named}.{known if known.endswith('Exception') else f'{known}Exception'}"
+class JobEnded(StateFailure):
+    """The job that was waited for failed or was stopped: nothing is left to stop."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("States.TaskFailed", cause)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _failure(service: str, error: ClientError, *, optimized: bool) -> StateFailure:
+    """The error in the words of the SDK that the integration uses."""
+    answer, meta = error.response["Error"], error.response.get("ResponseMetadata", {})
+    code, message, status, request = answer["Code"], answer.get("Message", ""), meta.get("HTTPStatusCode"), meta.get("RequestId", "")
+    prefix = _prefix(service)
+    modelled = next((s.name for s in _model(service).error_shapes if code in (s.name, s.error_code)), None)
+    if optimized:
+        named, other = OPTIMIZED[service]
+        told = f"{message} (Service: {named}; Status Code: {status}; Error Code: {code}; Request ID: {request}; Proxy: null)"
+    else:
+        other = f"{prefix}Exception"
+        extended = f", Extended Request ID: {meta.get('HostId', '')}" if service == "s3" else ""
+        told = f"{message} (Service: {prefix}, Status Code: {status}, Request ID: {request}{extended})"
+    name = modelled or other
+    return StateFailure(f"{prefix}.{name if name.endswith('Exception') else f'{name}Exception'}", told)
+
+
+def _prefix(service: str) -> str:
+    return next(prefix for name, prefix in SDK.values() if name == service)
+
+
+def _foreign(shape: Any, value: Any, path: str) -> Iterator[str]:
+    """Members that the operation does not have, by the names Step Functions gives them: always in PascalCase."""
+    if shape.type_name == "structure" and isinstance(value, dict):
+        known = {_pascal(name): member for name, member in shape.members.items()}
+        for name, item in value.items():
+            if name not in known:
+                yield f"{path}{name}"
+            else:
+                yield from _foreign(known[name], item, f"{path}{name}.")
+    elif shape.type_name == "list" and isinstance(value, list):
+        for item in value:
+            yield from _foreign(shape.member, item, path)
+
+
+def _pascal(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 @cache
@@ -115,10 +206,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
     if hasattr(value, "read"):
-        text = value.read().decode()
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        return value.read().decode(errors="replace")
     return value

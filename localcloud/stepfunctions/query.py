@@ -1,92 +1,113 @@
 """JSONata in a state: `{% … %}` strings anywhere in a value, over `$states` and the machine's variables.
 
-Source: docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
+The words of the causes are AWS's, as localstack recorded them (scenarios/test_base_scenarios.snapshot.json and
+assign/test_assign_reference_variables.snapshot.json). Source: docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
 """
 
-import uuid
+import json
 from collections.abc import Callable
 from typing import Any
 
 from jsonata import JException, Jsonata, Utils
 
-from localcloud.stepfunctions.failure import StateFailure
+from localcloud.stepfunctions.failure import QueryFailure
+from localcloud.stepfunctions.library import library, nulls_in
 
-UNSUPPORTED = ("eval",)
-"""JSONata functions that Step Functions leaves out; it adds $uuid. Other additions of its are refused like any unknown function."""
+NEWER = ("??", "?:")
+"""Operators of JSONata 2.1; Step Functions has 2.0.6."""
+Places = dict[str, Any]
 
 
-def evaluate(value: Any, variables: dict[str, Any], states: dict[str, Any]) -> Any:
-    """The value with every `{% … %}` replaced by its result.
+class Query:
+    """Evaluates what stands in a state. `now`: the clock that $now and $millis read."""
 
-    Raises States.QueryEvaluationError for a fault in an expression, or one that gives nothing: AWS refuses undefined.
-    """
-    if isinstance(value, str) and value.startswith("{%") and value.endswith("%}"):
-        return _run(value[2:-2].strip(), variables, states)
-    if isinstance(value, dict):
-        return {name: evaluate(item, variables, states) for name, item in value.items()}
-    if isinstance(value, list):
-        return [evaluate(item, variables, states) for item in value]
-    return value
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def evaluate(self, value: Any, variables: Places, states: Places, field: str) -> Any:
+        """The value with every `{% … %}` replaced by its result.
+
+        Raises QueryFailure for a fault in an expression, or one that gives nothing: AWS refuses undefined.
+        """
+        if is_expression(value):
+            return self._run(_text(value), variables, states, field)
+        if isinstance(value, dict):
+            return {name: self.evaluate(item, variables, states, f"{field}/{name}") for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.evaluate(item, variables, states, f"{field}[{i}]") for i, item in enumerate(value)]
+        return value
+
+    def expect(self, kind: str, value: Any, variables: Places, states: Places, field: str) -> Any:
+        """Like evaluate, for a field that takes one type only: array, boolean, number, string or object."""
+        result = self.evaluate(value, variables, states, field)
+        if kind_of(result) != kind:
+            shown, was = json.dumps(result, ensure_ascii=False, separators=(",", ":")), kind_of(result)
+            what = f"The JSONata expression '{_text(value) if is_expression(value) else value}' specified for the field '{field}'"
+            raise QueryFailure(f"{what} returned an unexpected result type. Expected '{kind}', but was '{was}' for value: {shown}", field)
+        return result
+
+    def _run(self, expression: str, variables: Places, states: Places, field: str) -> Any:
+        what = f"The JSONata expression '{expression}' specified for the field '{field}'"
+        try:
+            program = _parsed(expression)
+            program.set_output_convert_nulls(False)
+            for name, function in library(self._now()).items():
+                program.register_lambda(name, function)
+            program.assign("eval", None)  # JSONata has it, Step Functions leaves it out
+            frame = program.create_frame()
+            for name, value in (variables | {"states": states}).items():
+                frame.bind(name, nulls_in(value))
+            result = program.evaluate(None, frame)
+        except JException as error:
+            raise QueryFailure(f"{what} threw an error during evaluation. {error.error}: {error}", field) from error
+        except Exception as error:  # the library and functions of it fail with whatever python has
+            raise QueryFailure(f"{what} threw an error during evaluation. {error}", field) from error
+        if result is None:
+            raise QueryFailure(f"{what} returned nothing (undefined).", field)
+        return _nulls_out(result, what, field)
+
+
+def kind_of(value: Any) -> str:
+    """JSONata's $type."""
+    if value is None:
+        return "null"
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return next((kind for type_, kind in kinds.items() if isinstance(value, type_)), "function")
+
+
+def is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
 
 
 def check(value: Any) -> None:
     """Parse every expression in a value. Raises ValueError naming the one that does not parse."""
-    if isinstance(value, str) and value.startswith("{%") and value.endswith("%}"):
+    if is_expression(value):
         try:
-            Jsonata(value[2:-2].strip())
+            _parsed(_text(value))
         except JException as error:
             raise ValueError(f"{value}: {error}") from error
-    elif isinstance(value, dict):
-        for item in value.values():
-            check(item)
-    elif isinstance(value, list):
-        for item in value:
-            check(item)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check(item)
 
 
-def _run(expression: str, variables: dict[str, Any], states: dict[str, Any]) -> Any:
-    try:
-        program = Jsonata(expression)
-        program.set_output_convert_nulls(False)
-        program.register_lambda("uuid", lambda: str(uuid.uuid4()))
-        for name in UNSUPPORTED:
-            program.register_lambda(name, _refusing(name))
-        frame = program.create_frame()
-        for name, value in (variables | {"states": states}).items():
-            frame.bind(name, _nulls_in(value))
-        result = program.evaluate(None, frame)
-    except JException as error:
-        raise StateFailure("States.QueryEvaluationError", f"The JSONata expression '{expression}' failed: {error}") from error
-    if result is None:
-        raise StateFailure("States.QueryEvaluationError", f"The JSONata expression '{expression}' returned nothing (undefined)")
-    return _nulls_out(result)
+def _text(value: str) -> str:
+    return value[2:-2].strip()
 
 
-def _refusing(name: str) -> Callable[..., Any]:
-    def refuse(*_: Any) -> Any:
-        raise StateFailure("States.QueryEvaluationError", f"the function ${name} is not supported by Step Functions")
-
-    return refuse
-
-
-def _nulls_in(value: Any) -> Any:
-    """JSON null is a value; python's None means undefined to jsonata-python."""
-    if value is None:
-        return Utils.NULL_VALUE
-    if isinstance(value, dict):
-        return {name: _nulls_in(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_nulls_in(item) for item in value]
-    return value
+def _parsed(expression: str) -> Any:
+    """The parser is one a thread; the operators it knows too many of are taken out of its table."""
+    for operator in NEWER:
+        Jsonata.get_parser().symbol_table.pop(operator, None)
+    return Jsonata(expression)
 
 
-def _nulls_out(value: Any) -> Any:
+def _nulls_out(value: Any, what: str, field: str) -> Any:
     if value is Utils.NULL_VALUE or value is None:
         return None
     if isinstance(value, dict):
-        return {str(name): _nulls_out(item) for name, item in value.items()}
+        return {str(name): _nulls_out(item, what, field) for name, item in value.items()}
     if isinstance(value, list):
-        return [_nulls_out(item) for item in value]
+        return [_nulls_out(item, what, field) for item in value]
     if isinstance(value, bool | int | float | str):
         return value
-    raise StateFailure("States.QueryEvaluationError", f"an expression returned a {type(value).__name__}, which is no JSON value")
+    raise QueryFailure(f"{what} returned an unsupported result type.", field)

@@ -1,29 +1,36 @@
 """The Step Functions API: machines, executions, history, and the status events EventBridge gets."""
 
 import json
+import logging
+import re
 import threading
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
-from localcloud.clock import Clock, Signal
+from localcloud.clock import Clock
 from localcloud.cloudwatch.meter import Meter
+from localcloud.constraints import only
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Service
 from localcloud.iam.authorizer import AccessDenied, Authorizer
 from localcloud.logs import LogWriter
-from localcloud.stepfunctions.definition import parse
+from localcloud.stepfunctions import integrations
+from localcloud.stepfunctions.definition import parse, states_in
+from localcloud.stepfunctions.execution import Execution
 from localcloud.stepfunctions.failure import StateFailure, Stopped
-from localcloud.stepfunctions.history import History
+from localcloud.stepfunctions.history import History, compact
 from localcloud.stepfunctions.integrations import Integrations
 from localcloud.stepfunctions.interpreter import MAX_DATA_BYTES, Interpreter, Scope, now_iso
 
+log = logging.getLogger("localcloud")
+
 STATES = "states.amazonaws.com"
+FORBIDDEN = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
+"""In names of machines and executions. docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html"""
 LOG_DELIVERY = (
     "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery", "logs:ListLogDeliveries",
     "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
@@ -37,31 +44,8 @@ MANAGED_RULES = {
 
 Source: docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 """
-
-
-@dataclass
-class Execution:
-    """One execution and its history."""
-
-    arn: str
-    name: str
-    machine: str
-    input: str
-    started: datetime
-    history: History
-    stop: Signal
-    status: str = "RUNNING"
-    ended: datetime | None = None
-    output: str | None = None
-    error: str | None = None
-    cause: str | None = None
-
-    def described(self) -> dict[str, Any]:
-        fields = {
-            "executionArn": self.arn, "stateMachineArn": self.machine, "name": self.name, "status": self.status, "startDate": self.started,
-            "stopDate": self.ended, "input": self.input, "output": self.output, "error": self.error, "cause": self.cause,
-        }  # fmt: skip
-        return {key: value for key, value in fields.items() if value is not None}
+PAGE = 100
+METRICS = {"SUCCEEDED": "ExecutionsSucceeded", "FAILED": "ExecutionsFailed", "TIMED_OUT": "ExecutionsTimedOut", "ABORTED": "ExecutionsAborted"}
 
 
 class StateMachines:
@@ -88,36 +72,49 @@ class StateMachines:
                 "DescribeStateMachine": lambda p: self._machine(p["stateMachineArn"]),
                 "GetExecutionHistory": self.history,
                 "ListExecutions": self.list_executions,
-                "ListStateMachines": lambda p: {"stateMachines": list(self._machines.values())},
+                "ListStateMachines": lambda p: _page(p, "stateMachines", list(self._machines.values())),
                 "ListTagsForResource": lambda p: {"tags": self._machine(p["resourceArn"])["tags"]},
                 "StartExecution": self.start,
                 "StopExecution": self.stop,
                 "TagResource": self.tag,
+                "UntagResource": self.untag,
                 "UpdateStateMachine": self.update,
             },
         )
 
     def stop_all(self) -> None:
-        for execution in self._executions.values():
+        for execution in list(self._executions.values()):
             execution.stop.set()
 
     def create(self, p: dict[str, Any]) -> dict[str, Any]:
+        known = ("name", "definition", "roleArn", "type", "loggingConfiguration", "tracingConfiguration", "tags")
+        only("CreateStateMachine", {name: value for name, value in p.items() if (name, value) != ("publish", False)}, known)
         if p.get("type", "STANDARD") != "STANDARD":
             raise NotSupported("Express workflows")
+        _check_name(p["name"])
         arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{p['name']}"
-        if arn in self._machines:
+        machine = {"tracingConfiguration": {"enabled": False}, "tags": [], "type": "STANDARD"} | p
+        machine["loggingConfiguration"] = {"level": "OFF", "includeExecutionData": False} | p.get("loggingConfiguration", {})
+        if (known_one := self._machines.get(arn)) is not None:
+            if all(known_one[name] == machine[name] for name in ("definition", "type", "loggingConfiguration", "tracingConfiguration")):
+                return {"stateMachineArn": arn, "creationDate": known_one["creationDate"]}
             raise ServiceError("StateMachineAlreadyExists", f"State Machine Already Exists: '{arn}'")
-        self._check_role(p["roleArn"], parse(p["definition"]), p.get("loggingConfiguration", {}))
-        now = self._moment()
-        machine = {"loggingConfiguration": {"level": "OFF"}, "tracingConfiguration": {"enabled": False}, "tags": [], "type": "STANDARD"} | p
-        self._machines[arn] = machine | {"stateMachineArn": arn, "status": "ACTIVE", "creationDate": now}
-        return {"stateMachineArn": arn, "creationDate": now}
+        self._check(machine)
+        self._machines[arn] = machine | {"stateMachineArn": arn, "status": "ACTIVE", "creationDate": self._moment()}
+        return {"stateMachineArn": arn, "creationDate": self._machines[arn]["creationDate"]}
 
     def update(self, p: dict[str, Any]) -> dict[str, Any]:
+        changed = ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration")
+        only("UpdateStateMachine", {name: value for name, value in p.items() if (name, value) != ("publish", False)}, ("stateMachineArn", *changed))
         machine = self._machine(p["stateMachineArn"])
-        now = machine | p
-        self._check_role(now["roleArn"], parse(now["definition"]), now["loggingConfiguration"])
-        machine |= {k: p[k] for k in ("definition", "roleArn", "loggingConfiguration", "tracingConfiguration") if k in p}
+        new = {name: p[name] for name in changed if name in p}
+        if not new:
+            wanted = "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified"
+            raise ServiceError("MissingRequiredParameter", wanted)
+        if "loggingConfiguration" in new:
+            new["loggingConfiguration"] = {"level": "OFF", "includeExecutionData": False} | new["loggingConfiguration"]
+        self._check(machine | new)
+        machine |= new
         return {"updateDate": self._moment()}
 
     def delete(self, p: dict[str, Any]) -> None:
@@ -128,11 +125,15 @@ class StateMachines:
         keys = {tag["key"] for tag in p["tags"]}
         machine["tags"] = [tag for tag in machine["tags"] if tag["key"] not in keys] + p["tags"]
 
+    def untag(self, p: dict[str, Any]) -> None:
+        machine = self._machine(p["resourceArn"])
+        machine["tags"] = [tag for tag in machine["tags"] if tag["key"] not in p["tagKeys"]]
+
     def start(self, p: dict[str, Any]) -> dict[str, Any]:
-        machine = self._machine(p["stateMachineArn"])
+        machine = dict(self._machine(p["stateMachineArn"]))
         name, text = p.get("name") or str(uuid.uuid4()), p.get("input", "{}")
-        if len(text.encode()) > MAX_DATA_BYTES:
-            raise ServiceError("InvalidExecutionInput", "Input size exceeds 256 KB")
+        _check_name(name)
+        _check_input(text)
         arn = f"{p['stateMachineArn'].replace(':stateMachine:', ':execution:')}:{name}"
         with self._lock:
             known = self._executions.get(arn)
@@ -141,80 +142,109 @@ class StateMachines:
                     return {"executionArn": arn, "startDate": known.started}
                 raise ServiceError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
             history = History(arn, machine, self._clock, self._logs)
-            execution = self._executions[arn] = Execution(arn, name, p["stateMachineArn"], text, self._moment(), history, self._clock.signal())
+            stop = self._clock.signal()
+            execution = self._executions[arn] = Execution(arn, name, machine, text, self._moment(), history, stop, p.get("traceHeader"))
         self._announce(execution)
-        threading.Thread(target=self._run, args=(machine, execution), daemon=True, name=name).start()
+        self._measure(execution, "ExecutionsStarted")
+        threading.Thread(target=self._run, args=(execution,), daemon=True, name=name).start()
         return {"executionArn": arn, "startDate": execution.started}
 
     def stop(self, p: dict[str, Any]) -> dict[str, Any]:
+        """One that has ended stays as it ended."""
         execution = self._execution(p["executionArn"])
-        execution.error, execution.cause = p.get("error"), p.get("cause")
-        execution.stop.set()
-        return {"stopDate": self._moment()}
+        if execution.status == "RUNNING":
+            execution.asked = (p.get("error"), p.get("cause"))
+            execution.stop.set()
+        return {"stopDate": execution.ended or self._moment()}
 
     def list_executions(self, p: dict[str, Any]) -> dict[str, Any]:
-        found = [e.described() for e in reversed(self._executions.values()) if e.machine == p["stateMachineArn"]]
-        if status := p.get("statusFilter"):
-            found = [e for e in found if e["status"] == status]
-        return {"executions": found[: p.get("maxResults") or 1000]}
+        only("ListExecutions", p, ("stateMachineArn", "statusFilter", "maxResults", "nextToken"))
+        machine, status = self._machine(p.get("stateMachineArn", ""))["stateMachineArn"], p.get("statusFilter")
+        found = [e for e in reversed(list(self._executions.values())) if e.machine["stateMachineArn"] == machine and status in (None, e.status)]
+        return _page(p, "executions", [e.summary() for e in found])
 
     def history(self, p: dict[str, Any]) -> dict[str, Any]:
         events = self._execution(p["executionArn"]).history.events()
-        return {"events": events[::-1] if p.get("reverseOrder") else events}
+        if p.get("includeExecutionData") is False:
+            raise NotSupported("GetExecutionHistory without execution data")
+        return _page(p, "events", events[::-1] if p.get("reverseOrder") else events)
 
-    def _run(self, machine: dict[str, Any], execution: Execution) -> None:
-        definition = json.loads(machine["definition"])
+    def _run(self, execution: Execution) -> None:
+        machine, definition = execution.machine, json.loads(execution.machine["definition"])
         limit = definition.get("TimeoutSeconds")
         deadline = self._clock.now() + limit if limit else None
         record = execution.history.add
-        record("ExecutionStarted", {"input": execution.input, "roleArn": machine["roleArn"]})
-        about = {"Id": execution.arn, "Name": execution.name, "Input": json.loads(execution.input), "RoleArn": machine["roleArn"]}
-        about["StartTime"] = now_iso(self._clock)
-        context = {"Execution": about, "StateMachine": {"Id": execution.machine, "Name": machine["name"]}}
+        given = json.loads(execution.input)
+        record("ExecutionStarted", {"input": given, "roleArn": machine["roleArn"]})
+        about = {"Id": execution.arn, "Name": execution.name, "Input": given, "RoleArn": machine["roleArn"], "StartTime": now_iso(self._clock)}
+        context = {"Execution": about, "StateMachine": {"Id": machine["stateMachineArn"], "Name": machine["name"]}}
         try:
-            acting = self._clients.acting(self._authorizer.acting(machine["roleArn"], STATES, execution.machine))
+            acting = self._clients.acting(self._authorizer.acting(machine["roleArn"], STATES, machine["stateMachineArn"]))
             interpreter = Interpreter(Integrations(acting), self._clock, record, execution.stop, deadline)
-            execution.output = json.dumps(interpreter.run(definition, about["Input"], Scope(context)))
-            self._end(execution, "SUCCEEDED", {"output": execution.output})
+            output = interpreter.run(definition, given, Scope(context))
+            execution.output = compact(output)
+            self._end(execution, "SUCCEEDED", {"output": output})
         except StateFailure as failure:
-            execution.error, execution.cause = failure.error, failure.cause
-            self._end(execution, "FAILED", {"error": failure.error, "cause": failure.cause})
-        except ServiceError as error:
-            execution.error, execution.cause = f"States.{error.code}", str(error)
-            self._end(execution, "FAILED", {"error": execution.error, "cause": execution.cause})
+            self._end_badly(execution, "FAILED", failure.error, failure.cause)
         except Stopped as stopped:
-            execution.error, execution.cause = execution.error or stopped.error or None, execution.cause or stopped.cause or None
-            self._end(execution, stopped.status, {"error": execution.error or "", "cause": execution.cause or ""})
+            self._end_badly(execution, stopped.status, *(execution.asked if stopped.status == "ABORTED" else (None, None)))
+        except ServiceError as error:
+            self._end_badly(execution, "FAILED", f"States.{error.code}", str(error))
+        except Exception as error:
+            log.exception("execution %s failed inside localcloud", execution.arn)
+            self._end_badly(execution, "FAILED", "States.Runtime", f"{type(error).__name__}: {error}")
+
+    def _end_badly(self, execution: Execution, status: str, error: str | None, cause: str | None) -> None:
+        execution.error, execution.cause = error or None, cause or None
+        self._end(execution, status, {"error": execution.error, "cause": execution.cause})
 
     def _end(self, execution: Execution, status: str, details: dict[str, Any]) -> None:
         execution.ended = self._moment()
         execution.history.add(f"Execution{status.title().replace('_', '')}", details)
         execution.status = status
+        self._measure(execution, METRICS[status])
         self._announce(execution)
-        self._measure(execution)
 
-    def _check_role(self, role: str, definition: dict[str, Any], logging: dict[str, Any]) -> None:
-        """What AWS tries with the role before it makes or changes a machine. Raises AccessDeniedException in its words."""
+    def _check(self, machine: dict[str, Any]) -> None:
+        """What AWS looks at before it makes or changes a machine: definition, role and log destination, in its words."""
+        definition = parse(machine["definition"])
+        resources = set()
+        for path, state in states_in(definition):
+            if state["Type"] == "Task":
+                integrations.check(state["Resource"], state.get("Arguments", {}), path)
+                resources.add(state["Resource"])
+        self._check_role(machine["roleArn"], resources)
+        self._check_logging(machine["roleArn"], machine["loggingConfiguration"])
+
+    def _check_role(self, role: str, resources: set[str]) -> None:
         try:
             self._authorizer.acting(role, STATES)
         except AccessDenied as error:
             message = "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the provided role."
             raise AccessDenied("AccessDeniedException", message) from error
-        for resource in sorted(set(_resources(definition)) & set(MANAGED_RULES)):
+        for resource in sorted(resources & set(MANAGED_RULES)):
             rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{MANAGED_RULES[resource]}"
             if not all([self._authorizer.allows(role, f"events:{action}", rule) for action in ("PutTargets", "PutRule", "DescribeRule")]):  # noqa: C419  # all are recorded
                 raise AccessDenied("AccessDeniedException", f"'{role}' is not authorized to create managed-rule.")
-        if logging.get("level", "OFF") != "OFF" and not all([self._authorizer.allows(role, action, "*") for action in LOG_DELIVERY]):  # noqa: C419
+
+    def _check_logging(self, role: str, logging: dict[str, Any]) -> None:
+        if logging["level"] == "OFF":
+            return
+        groups = [d["cloudWatchLogsLogGroup"]["logGroupArn"] for d in logging.get("destinations", []) if "cloudWatchLogsLogGroup" in d]
+        if len(groups) != 1:
+            raise ServiceError("InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.")
+        if not all([self._authorizer.allows(role, action, "*") for action in LOG_DELIVERY]):  # noqa: C419  # all are recorded
             raise AccessDenied("AccessDeniedException", "The state machine IAM Role is not authorized to access the Log Destination")
+        name = groups[0].removesuffix(":*").partition(":log-group:")[2]
+        found = self._clients("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        if not groups[0].endswith(":*") or name not in [group["logGroupName"] for group in found]:
+            raise ServiceError("InvalidLoggingConfiguration", "Invalid Logging Configuration: Log Destination not found.")
 
     def _announce(self, execution: Execution) -> None:
-        """Source: docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html"""
-        detail = dict.fromkeys(("stopDate", "output", "error", "cause")) | execution.described()
-        self._bus.emit("aws.states", "Step Functions Execution Status Change", detail, [execution.arn])
+        self._bus.emit("aws.states", "Step Functions Execution Status Change", execution.event(), [execution.arn])
 
-    def _measure(self, execution: Execution) -> None:
-        names = {"SUCCEEDED": "ExecutionsSucceeded", "FAILED": "ExecutionsFailed", "TIMED_OUT": "ExecutionsTimedOut", "ABORTED": "ExecutionsAborted"}
-        self._meter("AWS/States", {"StateMachineArn": execution.machine}, [(names[execution.status], 1.0, "Count")])
+    def _measure(self, execution: Execution, name: str) -> None:
+        self._meter("AWS/States", {"StateMachineArn": execution.machine["stateMachineArn"]}, [(name, 1.0, "Count")])
 
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now(), UTC)
@@ -230,11 +260,22 @@ class StateMachines:
         return self._executions[arn]
 
 
-def _resources(definition: dict[str, Any]) -> Iterator[str]:
-    """Every Resource of every Task, in Maps and Parallels too."""
-    for state in definition.get("States", {}).values():
-        if "Resource" in state:
-            yield state["Resource"]
-        for inner in [state.get("ItemProcessor"), *state.get("Branches", [])]:
-            if inner is not None:
-                yield from _resources(inner)
+def _check_name(name: str) -> None:
+    if FORBIDDEN.search(name) or len(name) > 80:
+        raise ServiceError("InvalidName", f"Invalid Name: '{name}'")
+
+
+def _check_input(text: str) -> None:
+    if len(text.encode()) > MAX_DATA_BYTES:
+        raise ServiceError("InvalidExecutionInput", "Invalid State Machine Execution Input: 'Input size exceeds 262144 bytes'")
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ServiceError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
+
+
+def _page(p: dict[str, Any], name: str, found: list[Any]) -> dict[str, Any]:
+    """One page; the token is the place of the next. 100 a page unless told, as on AWS."""
+    start, size = int(p.get("nextToken") or 0), p.get("maxResults") or PAGE
+    page = {name: found[start : start + size]}
+    return page | ({"nextToken": str(start + size)} if start + size < len(found) else {})

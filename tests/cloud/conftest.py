@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90
 
 
-def synth(folder: Path) -> Path:
-    """`python app.py` as the CDK CLI runs it, for the local stage."""
-    context = json.loads((ROOT / "cdk.json").read_text())["context"] | {"stage": "local", "aws:cdk:version-reporting": False}
+def synth(folder: Path, **more: str) -> Path:
+    """`python app.py` as the CDK CLI runs it, for the local stage, with more context."""
+    context = json.loads((ROOT / "cdk.json").read_text())["context"] | {"stage": "local", "aws:cdk:version-reporting": False} | more
     env = os.environ | {"CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": json.dumps(context)}
     env |= {"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20,21,22,23"}
     subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)

@@ -230,8 +230,6 @@ EVENT = {
         ("{ $.number[0] IS TRUE }", False),
         ("{ $.SomeOtherObject NOT EXISTS }", True),
         ("{ $.SomeObject NOT EXISTS }", False),
-        ("{ $.SomeObject EXISTS }", True),
-        ("{ $.SomeOtherObject EXISTS }", False),
         ("{ $.bandwidth > 75 }", True),
         ("{ $.bandwidth > 76 }", False),
         ("{ $.latency < 50 }", True),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.cloudwatch.expression import ExpressionError, evaluate, names
+from localcloud.cloudwatch.expression import evaluate
+from localcloud.cloudwatch.grammar import ExpressionError, names
 from localcloud.cloudwatch.metrics import MetricKey, MetricStore, UnknownStatistic
 
 KEY = MetricKey("Shop", "Latency", (("Stage", "test"), ("Service", "cart")))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.events.pattern import PatternError, compile_pattern
+from localcloud.events.operators import PatternError
+from localcloud.events.pattern import compile_pattern
 
 
 def matches(pattern, event):

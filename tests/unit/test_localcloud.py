@@ -111,7 +111,7 @@ EVENT = {"time": "2024-01-01T00:00:00Z", "detail": {"name": 'a "b"', "n": 3, "li
     [
         ('{"name": <name>, "n": <n>}', {"name": 'a "b"', "n": 3}),
         ('{"text": "got <name> and <n>"}', {"text": 'got a "b" and 3'}),
-        ('{"missing": <missing>, "rule": <aws.events.rule-name>}', {"missing": None, "rule": "r"}),
+        ('{"missing": <missing>, "rule": <aws.events.rule-name>}', {"missing": "", "rule": "r"}),
         ('{"at": <at>}', {"at": 1}),
     ],
 )

@@ -10,7 +10,9 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from localcloud.clients import Clients
-from localcloud.shapes import coerce, input_shape, members, unknown
+from localcloud.cloudformation.types.properties import Tree, tree, unknown
+from localcloud.shapes import coerce, input_shape, members
+from localcloud.shapes import unknown as unknown_to_shape
 
 Properties = dict[str, Any]
 SUFFIX = string.ascii_uppercase + string.digits
@@ -51,19 +53,25 @@ class Made:
 
 @dataclass(frozen=True)
 class ResourceType:
-    """One CloudFormation type. `update` None, or a change in `replaces`, means replacement."""
+    """One CloudFormation type. `update` None, or a change in `replaces`, means replacement.
+
+    updates: the properties that update can change, None for all; removes: those it can also take away, None for all.
+    Any other change is refused by name: an update that looks done and is not would be a lie.
+    """
 
     name: str
-    properties: frozenset[str]
+    properties: Tree
     create: Callable[[Context, Properties], Made]
     delete: Callable[[Context, str, Properties], None]
     update: Callable[[Context, Made, Properties, Properties], Made] | None = None
     replaces: frozenset[str] = frozenset()
     check: Callable[[Properties, str], Iterator[str]] | None = None
+    updates: frozenset[str] | None = None
+    removes: frozenset[str] | None = None
 
     def unknown_properties(self, properties: Properties) -> Iterator[str]:
         """Paths below Properties that this type does not know."""
-        yield from (f"Properties.{name}" for name in properties if name not in self.properties)
+        yield from unknown(self.properties, properties, "Properties")
         if self.check is not None:
             yield from self.check({name: value for name, value in properties.items() if name in self.properties}, "Properties")
 
@@ -98,10 +106,14 @@ def api(
     limit: int = 64,
     rename: Mapping[str, str] | None = None,
     replaces: frozenset[str] = frozenset(),
+    removes: frozenset[str] | None = frozenset(),
+    known: Tree | None = None,
     identify: Callable[[Made], Properties] = lambda made: {},
 ) -> ResourceType:
     """A type that one call creates and one call updates.
 
+    known: the properties that localcloud does something with, where the call takes more.
+    removes: the properties an update may take away: all (None) when the call sets everything anew.
     named: the property that holds the physical name; rename: CloudFormation's property → the API's; identify: the
     arguments that tell an update which resource is meant.
     """
@@ -119,9 +131,11 @@ def api(
         return current
 
     def check(properties: Properties, path: str) -> Iterator[str]:
-        return unknown(input_shape(service, create), arguments(properties), path)
+        return unknown_to_shape(input_shape(service, create), arguments(properties), path)
 
     shape_names = {member for member, _ in members(input_shape(service, create)).values()}
     backwards = {value: key for key, value in names.items()}
     properties = {backwards.get(member, member[0].upper() + member[1:]) for member in shape_names}
-    return ResourceType(name, frozenset(properties), do_create, delete, do_update if update else None, replaces, check)
+    return ResourceType(
+        name, tree(*properties) if known is None else known, do_create, delete, do_update if update else None, replaces, check, removes=removes
+    )

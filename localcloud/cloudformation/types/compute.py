@@ -6,8 +6,15 @@ import zipfile
 from typing import Any
 
 from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, call, ignoring
+from localcloud.cloudformation.types.properties import TAGS, tree
 from localcloud.shapes import coerce, input_shape
 
+DESTINATION = "LoggingConfiguration.Destinations.CloudWatchLogsLogGroup"
+RESET: Properties = {
+    "DeadLetterConfig": {"TargetArn": ""}, "Description": "", "Environment": {"Variables": {}}, "EphemeralStorage": {"Size": 512}, "Layers": [],
+    "MemorySize": 128, "Timeout": 3, "TracingConfig": {"Mode": "PassThrough"},
+}  # fmt: skip
+"""What a function's property goes back to when the template no longer has it."""
 GONE = {"ResourceNotFoundException"}
 
 
@@ -23,9 +30,22 @@ def _update_function(context: Context, made: Made, old: Properties, p: Propertie
     name = made.physical_id
     if p["Code"] != old["Code"]:
         call(context, "lambda", "UpdateFunctionCode", {"FunctionName": name, **_code(p["Code"])})
-    call(context, "lambda", "UpdateFunctionConfiguration", {k: v for k, v in p.items() if k not in ("Code", "Tags")} | {"FunctionName": name})
+    reset = {key: value for key, value in RESET.items() if key in old and key not in p}
+    settings = {key: value for key, value in p.items() if key not in ("Architectures", "Code", "ReservedConcurrentExecutions", "Tags")}
+    call(context, "lambda", "UpdateFunctionConfiguration", settings | reset | {"FunctionName": name})
+    if "ReservedConcurrentExecutions" in old and "ReservedConcurrentExecutions" not in p:
+        context.clients("lambda").delete_function_concurrency(FunctionName=name)
     _reserve(context, name, p)
+    _retag(context, made.attributes["Arn"], old, p)
     return made
+
+
+def _retag(context: Context, arn: str, old: Properties, p: Properties) -> None:
+    before, now = ({tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])} for properties in (old, p))
+    if gone := before.keys() - now.keys():
+        context.clients("lambda").untag_resource(Resource=arn, TagKeys=sorted(gone))
+    if now:
+        context.clients("lambda").tag_resource(Resource=arn, Tags=now)
 
 
 def _reserve(context: Context, name: str, p: Properties) -> None:
@@ -46,13 +66,20 @@ def _code(code: dict[str, Any]) -> dict[str, Any]:
 def _machine(context: Context, p: Properties) -> Made:
     name = p.get("StateMachineName") or context.short_name()
     arguments = {"name": name, "definition": _definition(p), "roleArn": p["RoleArn"], "type": p.get("StateMachineType", "STANDARD")}
-    arn = context.clients("stepfunctions").create_state_machine(**arguments, **_machine_options(p))["stateMachineArn"]
+    tags = [{"key": tag["Key"], "value": tag["Value"]} for tag in p.get("Tags", [])]
+    arn = context.clients("stepfunctions").create_state_machine(**arguments, **_machine_options(p), tags=tags)["stateMachineArn"]
     return Made(arn, {"Arn": arn, "Name": name})
 
 
-def _update_machine(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+def _update_machine(context: Context, made: Made, old: Properties, p: Properties) -> Made:
     arguments = {"stateMachineArn": made.physical_id, "definition": _definition(p), "roleArn": p["RoleArn"]}
-    context.clients("stepfunctions").update_state_machine(**arguments, **_machine_options(p))
+    machines = context.clients("stepfunctions")
+    machines.update_state_machine(**arguments, **_machine_options(p))
+    before, now = ({tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])} for properties in (old, p))
+    if gone := before.keys() - now.keys():
+        machines.untag_resource(resourceArn=made.physical_id, tagKeys=sorted(gone))
+    if now:
+        machines.tag_resource(resourceArn=made.physical_id, tags=[{"key": key, "value": value} for key, value in now.items()])
     return made
 
 
@@ -83,16 +110,16 @@ def _permission(context: Context, p: Properties) -> Made:
 TYPES = (
     ResourceType(
         "AWS::Lambda::Function",
-        frozenset(
-            {
-                "Architectures", "Code", "DeadLetterConfig", "Description", "Environment", "EphemeralStorage", "FunctionName", "Handler",
-                "Layers", "LoggingConfig", "MemorySize", "ReservedConcurrentExecutions", "Role", "Runtime", "Tags", "Timeout", "TracingConfig",
-            }
+        tree(
+            "Architectures", "Code.S3Bucket", "Code.S3Key", "Code.ZipFile", "DeadLetterConfig.TargetArn", "Description", "Environment.Variables",
+            "EphemeralStorage.Size", "FunctionName", "Handler", "Layers", "LoggingConfig.LogFormat", "LoggingConfig.LogGroup", "MemorySize",
+            "ReservedConcurrentExecutions", "Role", "Runtime", *TAGS, "Timeout", "TracingConfig.Mode",
         ),
         _function,
         lambda context, name, p: ignoring(GONE, lambda: context.clients("lambda").delete_function(FunctionName=name)),
         _update_function,
         frozenset({"FunctionName"}),
+        removes=frozenset({*RESET, "ReservedConcurrentExecutions", "Tags"}),
     ),
     api(
         "AWS::Lambda::LayerVersion", "lambda", "PublishLayerVersion", named="LayerName", limit=140,
@@ -101,7 +128,7 @@ TYPES = (
     ),
     ResourceType(
         "AWS::Lambda::Permission",
-        frozenset({"Action", "FunctionName", "Principal", "SourceAccount", "SourceArn"}),
+        tree("Action", "FunctionName", "Principal", "SourceAccount", "SourceArn"),
         _permission,
         lambda context, sid, p: ignoring(
             GONE, lambda: context.clients("lambda").remove_permission(FunctionName=p["FunctionName"], StatementId=sid)
@@ -111,23 +138,32 @@ TYPES = (
         "AWS::Lambda::EventSourceMapping", "lambda", "CreateEventSourceMapping", update="UpdateEventSourceMapping",
         made=lambda p, r: Made(r["UUID"], {"Id": r["UUID"]}), identify=lambda made: {"UUID": made.physical_id},
         replaces=frozenset({"EventSourceArn"}),
+        known=tree(
+            "BatchSize", "Enabled", "EventSourceArn", "FunctionName", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", *TAGS,
+        ),
         delete=lambda context, uuid, p: ignoring(GONE, lambda: context.clients("lambda").delete_event_source_mapping(UUID=uuid)),
     ),
     ResourceType(
         "AWS::StepFunctions::StateMachine",
-        frozenset(
-            {
-                "Definition", "DefinitionString", "DefinitionSubstitutions", "LoggingConfiguration", "RoleArn", "StateMachineName",
-                "StateMachineType", "Tags", "TracingConfiguration",
-            }
+        tree(
+            "Definition", "DefinitionString", "DefinitionSubstitutions", f"{DESTINATION}.LogGroupArn", "LoggingConfiguration.IncludeExecutionData",
+            "LoggingConfiguration.Level", "RoleArn", "StateMachineName", "StateMachineType", *TAGS, "TracingConfiguration.Enabled",
         ),
         _machine,
         lambda context, arn, p: context.clients("stepfunctions").delete_state_machine(stateMachineArn=arn),
         _update_machine,
         frozenset({"StateMachineName", "StateMachineType"}),
+        removes=frozenset({"Definition", "DefinitionString", "DefinitionSubstitutions", "Tags"}),
     ),
     api(
-        "AWS::CodeBuild::Project", "codebuild", "CreateProject", named="Name", limit=150, update="UpdateProject",
+        "AWS::CodeBuild::Project", "codebuild", "CreateProject", named="Name", limit=150, update="UpdateProject", replaces=frozenset({"Name"}),
+        known=tree(
+            "Artifacts.Type", "Cache.Type", "Description", "EncryptionKey", "Environment.ComputeType", "Environment.EnvironmentVariables.Name",
+            "Environment.EnvironmentVariables.Type", "Environment.EnvironmentVariables.Value", "Environment.Image",
+            "Environment.ImagePullCredentialsType", "Environment.PrivilegedMode", "Environment.Type", "LogsConfig.CloudWatchLogs.GroupName",
+            "LogsConfig.CloudWatchLogs.Status", "Name", "ServiceRole", "Source.BuildSpec", "Source.Location", "Source.Type", *TAGS,
+            "TimeoutInMinutes",
+        ),
         made=lambda p, r: Made(p["Name"], {"Arn": r["project"]["arn"]}), identify=lambda made: {"Name": made.physical_id},
         delete=lambda context, name, p: context.clients("codebuild").delete_project(name=name),
     ),

@@ -1,12 +1,15 @@
 """EventBridge, SQS, SNS."""
 
 import json
+from functools import partial
 from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, call, ignoring
+from localcloud.cloudformation.types.properties import TAGS, tree
 from localcloud.shapes import coerce, input_shape
 
+NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 QUEUE_ATTRIBUTES = (
     "DelaySeconds", "KmsMasterKeyId", "MaximumMessageSize", "MessageRetentionPeriod", "ReceiveMessageWaitTimeSeconds", "RedriveAllowPolicy",
     "RedrivePolicy", "SqsManagedSseEnabled", "VisibilityTimeout",
@@ -22,12 +25,19 @@ def _text(value: Any) -> str:
 def _queue(context: Context, p: Properties) -> Made:
     name = p.get("QueueName") or context.name(80)
     attributes = {key: _text(p[key]) for key in QUEUE_ATTRIBUTES if key in p}
-    url = context.clients("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    tags = {tag["Key"]: tag["Value"] for tag in p.get("Tags", [])}
+    url = context.clients("sqs").create_queue(QueueName=name, Attributes=attributes, tags=tags)["QueueUrl"]
     return Made(url, {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}", "QueueName": name, "QueueUrl": url})
 
 
-def _update_queue(context: Context, made: Made, _: Properties, p: Properties) -> Made:
-    context.clients("sqs").set_queue_attributes(QueueUrl=made.physical_id, Attributes={key: _text(p[key]) for key in QUEUE_ATTRIBUTES if key in p})
+def _update_queue(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    sqs, url = context.clients("sqs"), made.physical_id
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={key: _text(p[key]) for key in QUEUE_ATTRIBUTES if key in p})
+    before, now = ({tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])} for properties in (old, p))
+    if gone := before.keys() - now.keys():
+        sqs.untag_queue(QueueUrl=url, TagKeys=sorted(gone))
+    if now:
+        sqs.tag_queue(QueueUrl=url, Tags=now)
     return made
 
 
@@ -37,12 +47,23 @@ def _queue_policy(context: Context, p: Properties) -> Made:
     return Made(context.logical_id)
 
 
+def _delete_queue_policy(context: Context, _: str, p: Properties) -> None:
+    for url in p["Queues"]:
+        ignoring(NO_QUEUE, partial(context.clients("sqs").set_queue_attributes, QueueUrl=url, Attributes={"Policy": ""}))
+
+
 def _topic(context: Context, p: Properties) -> Made:
     sns = context.clients("sns")
     name = p.get("TopicName") or context.name(256)
-    attributes = {key: str(p[key]) for key in ("DisplayName", "KmsMasterKeyId") if key in p}
+    attributes = {key: str(p[key]) for key in ("DisplayName",) if key in p}
     arn = sns.create_topic(Name=name, Attributes=attributes, Tags=p.get("Tags", []))["TopicArn"]
     return Made(arn, {"TopicArn": arn, "TopicName": name})
+
+
+def _update_topic(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+    if "DisplayName" in p:
+        context.clients("sns").set_topic_attributes(TopicArn=made.physical_id, AttributeName="DisplayName", AttributeValue=p["DisplayName"])
+    return made
 
 
 def _topic_policy(context: Context, p: Properties) -> Made:
@@ -58,9 +79,8 @@ def _subscription(context: Context, p: Properties) -> Made:
 
 def _rule(context: Context, p: Properties) -> Made:
     name = p.get("Name") or context.name(64)
-    if "ScheduleExpression" in p:
-        raise ValueError("schedule rules")
-    arguments = {key: p[key] for key in ("Description", "EventPattern", "State", "RoleArn", "Tags") if key in p} | {"Name": name}
+    fields = ("Description", "EventPattern", "RoleArn", "ScheduleExpression", "State", "Tags")
+    arguments = {key: p[key] for key in fields if key in p} | {"Name": name}
     arn = call(context, "events", "PutRule", arguments)["RuleArn"]
     if targets := p.get("Targets"):
         context.clients("events").put_targets(Rule=name, Targets=coerce(input_shape("events", "PutTargets").members["Targets"], targets))
@@ -85,43 +105,64 @@ def _delete_rule(context: Context, name: str, p: Properties) -> None:
 TYPES = (
     ResourceType(
         "AWS::SQS::Queue",
-        frozenset({*QUEUE_ATTRIBUTES, "QueueName", "Tags"}),
+        tree(*QUEUE_ATTRIBUTES, "QueueName", *TAGS),
         _queue,
-        lambda context, url, p: ignoring(
-            {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}, lambda: context.clients("sqs").delete_queue(QueueUrl=url)
-        ),
+        lambda context, url, p: ignoring(NO_QUEUE, lambda: context.clients("sqs").delete_queue(QueueUrl=url)),
         _update_queue,
         frozenset({"QueueName"}),
+        removes=frozenset({"Tags"}),
     ),
     ResourceType(
         "AWS::SQS::QueuePolicy",
-        frozenset({"PolicyDocument", "Queues"}),
+        tree("PolicyDocument", "Queues"),
         _queue_policy,
-        lambda context, name, p: None,
+        _delete_queue_policy,
         lambda context, made, old, p: _queue_policy(context, p),
     ),
     ResourceType(
         "AWS::SNS::Topic",
-        frozenset({"DisplayName", "KmsMasterKeyId", "Tags", "TopicName"}),
+        tree("DisplayName", "TopicName", *TAGS),
         _topic,
         lambda context, arn, p: ignoring({"NotFound"}, lambda: context.clients("sns").delete_topic(TopicArn=arn)),
+        _update_topic,
+        frozenset({"TopicName"}),
+        updates=frozenset({"DisplayName"}),
+        removes=frozenset(),
     ),
     ResourceType(
         "AWS::SNS::TopicPolicy",
-        frozenset({"PolicyDocument", "Topics"}),
+        tree("PolicyDocument", "Topics"),
         _topic_policy,
         lambda context, name, p: None,
         lambda context, made, old, p: _topic_policy(context, p),
     ),
     ResourceType(
         "AWS::SNS::Subscription",
-        frozenset({"Endpoint", "Protocol", "TopicArn"}),
+        tree("Endpoint", "Protocol", "TopicArn"),
         _subscription,
         lambda context, arn, p: ignoring({"NotFound"}, lambda: context.clients("sns").unsubscribe(SubscriptionArn=arn)),
     ),
     ResourceType(
         "AWS::Events::Rule",
-        frozenset({"Description", "EventPattern", "Name", "RoleArn", "ScheduleExpression", "State", "Tags", "Targets"}),
+        tree(
+            "Description",
+            "EventPattern",
+            "Name",
+            "RoleArn",
+            "ScheduleExpression",
+            "State",
+            *TAGS,
+            "Targets.Arn",
+            "Targets.DeadLetterConfig.Arn",
+            "Targets.Id",
+            "Targets.Input",
+            "Targets.InputPath",
+            "Targets.InputTransformer.InputPathsMap",
+            "Targets.InputTransformer.InputTemplate",
+            "Targets.RetryPolicy.MaximumEventAgeInSeconds",
+            "Targets.RetryPolicy.MaximumRetryAttempts",
+            "Targets.RoleArn",
+        ),
         _rule,
         _delete_rule,
         _update_rule,

@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, ignoring
+from localcloud.cloudformation.types.properties import TAGS, tree
 
 GONE = {"NoSuchEntity"}
 
@@ -33,7 +34,14 @@ def _configure_role(context: Context, name: str, old: Properties, p: Properties)
 
 
 def _update_role(context: Context, made: Made, old: Properties, p: Properties) -> Made:
-    context.clients("iam").update_assume_role_policy(RoleName=made.physical_id, PolicyDocument=json.dumps(p["AssumeRolePolicyDocument"]))
+    iam, name = context.clients("iam"), made.physical_id
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(p["AssumeRolePolicyDocument"]))
+    if p.get("Description") != old.get("Description"):
+        iam.update_role(RoleName=name, Description=p.get("Description", ""))
+    if gone := {tag["Key"] for tag in old.get("Tags", [])} - {tag["Key"] for tag in p.get("Tags", [])}:
+        iam.untag_role(RoleName=name, TagKeys=sorted(gone))
+    if p.get("Tags"):
+        iam.tag_role(RoleName=name, Tags=p["Tags"])
     _configure_role(context, made.physical_id, old, p)
     return made
 
@@ -68,7 +76,8 @@ def _detach(context: Context, p: Properties, roles: set[str]) -> None:
 def _managed_policy(context: Context, p: Properties) -> Made:
     iam = context.clients("iam")
     name = p.get("ManagedPolicyName") or context.name(128)
-    arn = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(p["PolicyDocument"]), Description=p.get("Description", ""))["Policy"]["Arn"]
+    optional = {key: p[key] for key in ("Description", "Path") if key in p}
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(p["PolicyDocument"]), **optional)["Policy"]["Arn"]
     for role in p.get("Roles", []):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     return Made(arn, {"PolicyArn": arn})
@@ -97,12 +106,14 @@ def _update_key(context: Context, made: Made, _: Properties, p: Properties) -> M
 TYPES = (
     ResourceType(
         "AWS::KMS::Key",
-        frozenset({"Description", "EnableKeyRotation", "KeyPolicy"}),
+        tree("Description", "EnableKeyRotation", "KeyPolicy"),
         _key,
         lambda context, key, p: ignoring(
             {"NotFoundException"}, lambda: context.clients("kms").schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
         ),
         _update_key,
+        updates=frozenset({"KeyPolicy"}),
+        removes=frozenset(),
     ),
     api(
         "AWS::KMS::Alias",
@@ -115,27 +126,28 @@ TYPES = (
     ),
     ResourceType(
         "AWS::IAM::Role",
-        frozenset(
-            {
-                "AssumeRolePolicyDocument",
-                "Description",
-                "ManagedPolicyArns",
-                "MaxSessionDuration",
-                "Path",
-                "PermissionsBoundary",
-                "Policies",
-                "RoleName",
-                "Tags",
-            }
+        tree(
+            "AssumeRolePolicyDocument",
+            "Description",
+            "ManagedPolicyArns",
+            "MaxSessionDuration",
+            "Path",
+            "PermissionsBoundary",
+            "Policies.PolicyDocument",
+            "Policies.PolicyName",
+            "RoleName",
+            *TAGS,
         ),
         _role,
         _delete_role,
         _update_role,
         frozenset({"RoleName", "Path"}),
+        updates=frozenset({"AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "Policies", "Tags"}),
+        removes=frozenset({"Description", "ManagedPolicyArns", "Policies", "Tags"}),
     ),
     ResourceType(
         "AWS::IAM::Policy",
-        frozenset({"PolicyDocument", "PolicyName", "Roles"}),
+        tree("PolicyDocument", "PolicyName", "Roles"),
         _policy,
         lambda context, name, p: _detach(context, p, set(p.get("Roles", []))),
         _update_policy,
@@ -143,7 +155,7 @@ TYPES = (
     ),
     ResourceType(
         "AWS::IAM::ManagedPolicy",
-        frozenset({"Description", "ManagedPolicyName", "Path", "PolicyDocument", "Roles"}),
+        tree("Description", "ManagedPolicyName", "Path", "PolicyDocument", "Roles"),
         _managed_policy,
         _delete_managed_policy,
     ),

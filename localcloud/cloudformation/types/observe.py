@@ -2,6 +2,7 @@
 
 from localcloud import ACCOUNT, REGION
 from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, ignoring
+from localcloud.cloudformation.types.properties import TAGS, tree
 
 
 def _log_group(context: Context, p: Properties) -> Made:
@@ -17,7 +18,9 @@ def _retain(context: Context, name: str, p: Properties) -> None:
         context.clients("logs").put_retention_policy(logGroupName=name, retentionInDays=int(p["RetentionInDays"]))
 
 
-def _update_log_group(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+def _update_log_group(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    if "RetentionInDays" in old and "RetentionInDays" not in p:
+        context.clients("logs").delete_retention_policy(logGroupName=made.physical_id)
     _retain(context, made.physical_id, p)
     return made
 
@@ -25,20 +28,33 @@ def _update_log_group(context: Context, made: Made, _: Properties, p: Properties
 TYPES = (
     ResourceType(
         "AWS::Logs::LogGroup",
-        frozenset({"LogGroupName", "RetentionInDays", "Tags"}),
+        tree("LogGroupName", "RetentionInDays", *TAGS),
         _log_group,
         lambda context, name, p: ignoring({"ResourceNotFoundException"}, lambda: context.clients("logs").delete_log_group(logGroupName=name)),
         _update_log_group,
         frozenset({"LogGroupName"}),
+        updates=frozenset({"RetentionInDays"}),
+        removes=frozenset({"RetentionInDays"}),
     ),
     api(
-        "AWS::CloudWatch::Alarm", "cloudwatch", "PutMetricAlarm", named="AlarmName", limit=255, update="PutMetricAlarm",
+        "AWS::Logs::MetricFilter", "logs", "PutMetricFilter", named="FilterName", limit=512, update="PutMetricFilter", removes=None,
+        made=lambda p, r: Made(p["FilterName"]), replaces=frozenset({"FilterName", "LogGroupName"}),
+        identify=lambda made: {"FilterName": made.physical_id},
+        delete=lambda context, name, p: ignoring(
+            {"ResourceNotFoundException"},
+            lambda: context.clients("logs").delete_metric_filter(filterName=name, logGroupName=p["LogGroupName"]),
+        ),
+    ),
+    api(
+        "AWS::CloudWatch::Alarm", "cloudwatch", "PutMetricAlarm", named="AlarmName", limit=255, update="PutMetricAlarm", removes=None,
+        replaces=frozenset({"AlarmName"}),
         made=lambda p, r: Made(p["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{p['AlarmName']}"}),
         identify=lambda made: {"AlarmName": made.physical_id},
         delete=lambda context, name, p: context.clients("cloudwatch").delete_alarms(AlarmNames=[name]),
     ),
     api(
         "AWS::CloudWatch::Dashboard", "cloudwatch", "PutDashboard", named="DashboardName", limit=255, update="PutDashboard",
+        replaces=frozenset({"DashboardName"}),
         made=lambda p, r: Made(p["DashboardName"]),
         identify=lambda made: {"DashboardName": made.physical_id},
         delete=lambda context, name, p: context.clients("cloudwatch").delete_dashboards(DashboardNames=[name]),

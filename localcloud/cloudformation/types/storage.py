@@ -6,7 +6,9 @@ from typing import Any
 
 from localcloud import REGION
 from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, call, ignoring, nothing
+from localcloud.cloudformation.types.properties import TAGS, tree
 
+ENCRYPTION = "BucketEncryption.ServerSideEncryptionConfiguration"
 ACLS = {"Private": "private", "LogDeliveryWrite": "log-delivery-write"}
 
 
@@ -46,8 +48,6 @@ def _encryption(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _notification(config: dict[str, Any]) -> dict[str, Any]:
-    if set(config) - {"EventBridgeConfiguration"}:
-        raise ValueError(f"bucket notifications other than to EventBridge: {sorted(config)}")
     return {"EventBridgeConfiguration": {}} if config["EventBridgeConfiguration"].get("EventBridgeEnabled", True) else {}
 
 
@@ -58,8 +58,6 @@ def _lifecycle(rule: dict[str, Any]) -> dict[str, Any]:
         out["ID"] = rule["Id"]
     if "ExpirationInDays" in rule:
         out["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
-    if "NoncurrentVersionTransitions" in rule or "Transitions" in rule:
-        raise ValueError("lifecycle transitions")
     return out
 
 
@@ -89,7 +87,16 @@ def _update_table(context: Context, made: Made, _: Properties, p: Properties) ->
     return made
 
 
-def _update_bucket(context: Context, made: Made, _: Properties, p: Properties) -> Made:
+def _update_bucket(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    s3, name, gone = context.clients("s3"), made.physical_id, old.keys() - p.keys()
+    if "LifecycleConfiguration" in gone:
+        s3.delete_bucket_lifecycle(Bucket=name)
+    if "NotificationConfiguration" in gone:
+        s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={})
+    if "Tags" in gone:
+        s3.delete_bucket_tagging(Bucket=name)
+    if "VersioningConfiguration" in gone:
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
     _configure_bucket(context, made.physical_id, p)
     return made
 
@@ -130,20 +137,25 @@ def _update_parameter(context: Context, made: Made, _: Properties, p: Properties
 TYPES = (
     ResourceType(
         "AWS::S3::Bucket",
-        frozenset(
-            {
-                "AccessControl", "BucketName", "BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
-                "PublicAccessBlockConfiguration", "Tags", "VersioningConfiguration",
-            }
+        tree(
+            "AccessControl", "BucketName", f"{ENCRYPTION}.BucketKeyEnabled", f"{ENCRYPTION}.ServerSideEncryptionByDefault.KMSMasterKeyID",
+            f"{ENCRYPTION}.ServerSideEncryptionByDefault.SSEAlgorithm", "LifecycleConfiguration.Rules.Id", "LifecycleConfiguration.Rules.Prefix",
+            "LifecycleConfiguration.Rules.Status", "LifecycleConfiguration.Rules.AbortIncompleteMultipartUpload.DaysAfterInitiation",
+            "LifecycleConfiguration.Rules.ExpirationInDays", "LifecycleConfiguration.Rules.NoncurrentVersionExpiration.NoncurrentDays",
+            "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", "OwnershipControls.Rules.ObjectOwnership",
+            "PublicAccessBlockConfiguration.BlockPublicAcls", "PublicAccessBlockConfiguration.BlockPublicPolicy",
+            "PublicAccessBlockConfiguration.IgnorePublicAcls", "PublicAccessBlockConfiguration.RestrictPublicBuckets", *TAGS,
+            "VersioningConfiguration.Status",
         ),
         _bucket,
         lambda context, name, p: ignoring({"NoSuchBucket"}, lambda: context.clients("s3").delete_bucket(Bucket=name)),
         _update_bucket,
         frozenset({"BucketName"}),
+        removes=frozenset({"LifecycleConfiguration", "NotificationConfiguration", "Tags", "VersioningConfiguration"}),
     ),
     ResourceType(
         "AWS::S3::BucketPolicy",
-        frozenset({"Bucket", "PolicyDocument"}),
+        tree("Bucket", "PolicyDocument"),
         _bucket_policy,
         lambda context, name, p: ignoring({"NoSuchBucket"}, lambda: context.clients("s3").delete_bucket_policy(Bucket=name)),
         lambda context, made, old, p: _bucket_policy(context, p),
@@ -151,24 +163,30 @@ TYPES = (
     ),
     ResourceType(
         "AWS::DynamoDB::Table",
-        frozenset(
-            {
-                "AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema", "PointInTimeRecoverySpecification",
-                "SSESpecification", "TableName", "Tags", "TimeToLiveSpecification",
-            }
+        tree(
+            "AttributeDefinitions.AttributeName", "AttributeDefinitions.AttributeType", "BillingMode", "KeySchema.AttributeName",
+            "KeySchema.KeyType", "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled", "TableName", *TAGS,
+            "TimeToLiveSpecification.AttributeName", "TimeToLiveSpecification.Enabled",
         ),
         _table,
         lambda context, name, p: ignoring({"ResourceNotFoundException"}, lambda: context.clients("dynamodb").delete_table(TableName=name)),
         _update_table,
         frozenset({"AttributeDefinitions", "KeySchema", "TableName"}),
+        updates=frozenset({"PointInTimeRecoverySpecification", "TimeToLiveSpecification"}),
+        removes=frozenset(),
     ),
     ResourceType(
         "AWS::ECR::Repository",
-        frozenset({"EmptyOnDelete", "ImageScanningConfiguration", "ImageTagMutability", "LifecyclePolicy", "RepositoryName", "RepositoryPolicyText", "Tags"}),
+        tree(
+            "EmptyOnDelete", "ImageScanningConfiguration.ScanOnPush", "ImageTagMutability", "LifecyclePolicy.LifecyclePolicyText", "RepositoryName",
+            "RepositoryPolicyText", *TAGS,
+        ),
         _repository,
         _delete_repository,
         _update_repository,
         frozenset({"RepositoryName"}),
+        updates=frozenset({"EmptyOnDelete", "LifecyclePolicy", "RepositoryPolicyText"}),
+        removes=frozenset({"EmptyOnDelete"}),
     ),
     replace(
         api(
@@ -176,7 +194,7 @@ TYPES = (
             made=lambda p, r: Made(p["Name"], {"Type": p["Type"], "Value": p["Value"]}),
             delete=lambda context, name, p: ignoring({"ParameterNotFound"}, lambda: context.clients("ssm").delete_parameter(Name=name)),
         ),
-        update=_update_parameter, replaces=frozenset({"Name"}),
+        update=_update_parameter, replaces=frozenset({"Name"}), updates=frozenset({"Description", "Type", "Value"}),
     ),
-    ResourceType("AWS::CDK::Metadata", frozenset({"Analytics"}), lambda context, p: Made(context.logical_id), nothing, lambda c, made, o, p: made),
+    ResourceType("AWS::CDK::Metadata", tree("Analytics"), lambda context, p: Made(context.logical_id), nothing, lambda c, made, o, p: made),
 )  # fmt: skip

@@ -1,0 +1,36 @@
+"""The local stage's clean-up of what runs and releases made and no stack owns. No other stage has it: it would delete live endpoints."""
+
+from aws_cdk import Aws, CustomResource, Duration
+from constructs import Construct, IDependable
+
+from infra.constructs.function import Function
+from infra.settings import Stage
+
+
+class Remover(Construct):
+    """One function; each `remove_…` is a custom resource that does its work when the stack is deleted."""
+
+    def __init__(self, scope: Construct, *, stage: Stage) -> None:
+        super().__init__(scope, "Remover")
+        self._arn = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+        self._function = Function(self, "remove_models", stage=stage, layers=[], settings=None, environment={}, timeout=Duration.minutes(5))
+
+    def remove_endpoints(self, scope: Construct, name: str) -> None:
+        """The endpoint of a name, and all endpoints, configs and models whose names begin with it and a hyphen."""
+        kinds = ("endpoint", "endpoint-config", "model")
+        owned = [f"{self._arn}:{kind}/{name}{rest}" for kind in kinds for rest in ("", "-*")]
+        self._function.allow("sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel", on=owned)
+        self._function.allow("sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels", on=["*"])  # no resource level
+        self._custom(scope, "RemoveEndpoints", {"Endpoints": name})
+
+    def remove_packages(self, scope: Construct, group: str, after: IDependable) -> None:
+        """The packages of a group; `after` is the group, which goes when they are gone."""
+        self._function.allow("sagemaker:ListModelPackages", on=[f"{self._arn}:model-package-group/{group}"])
+        self._function.allow("sagemaker:DeleteModelPackage", on=[f"{self._arn}:model-package/{group}/*"])
+        self._custom(scope, "RemovePackages", {"Packages": group}).node.add_dependency(after)
+
+    def _custom(self, scope: Construct, name: str, properties: dict[str, str]) -> CustomResource:
+        token = self._function.function.function_arn
+        made = CustomResource(scope, name, service_token=token, resource_type=f"Custom::{name}", properties=properties)
+        made.node.add_dependency(self._function.role)
+        return made
