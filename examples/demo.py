@@ -95,6 +95,17 @@ class Demo:
             name = f"{flight['carrier']} {flight['origin']}-{flight['dest']} {flight['time_hour'][:10]} {flight['hour']:02d}h"
             self.console.print(f"              {name}   p(late) {prediction['score']:.2f}   said {guess:<8} was {truth:<8} {mark}")
 
+    def permissions(self) -> None:
+        """Every call was checked against the policies of the role that made it: how many, and which were denied."""
+        roles = [(record, count) for record, count in self.cloud.recorder.calls() if record.caller.startswith("arn:")]
+        denied = [str(record) for record, _ in roles if not record.allowed]
+        callers = len({record.caller for record, _ in roles})
+        self.console.print()
+        told = "\n".join(denied) if denied else ""
+        self.say(
+            "permissions", f"{sum(count for _, count in roles):,} calls of {callers} roles checked, {len(denied) or 'none'} denied\n{told}".rstrip()
+        )
+
     def say(self, what: str, text: str, seconds: float | None = None) -> None:
         first, _, rest = text.partition("\n")
         took = f"   [dim]{seconds:.1f} s[/]" if seconds is not None else ""
@@ -126,6 +137,7 @@ def tell(demo: Demo) -> None:
     demo.month(1)
     demo.predict()
     demo.month(2)
+    demo.permissions()
 
 
 def stay(demo: Demo) -> None:

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger("localcloud")
 
+LONGEST_WAIT_S = 3600.0
+PATIENCE_S = 1.0
+"""How long `advance` lets a timer's action finish before it moves on; an action that itself waits on the clock needs that."""
+
 
 @dataclass(order=True)
 class Timer:
@@ -47,6 +51,7 @@ class Clock:
     def __init__(self) -> None:
         self.offset = 0.0
         self._condition = threading.Condition()
+        self._firing = threading.RLock()
         self._timers: list[Timer] = []
         self._numbers = itertools.count()
         self._stopped = False
@@ -64,23 +69,33 @@ class Clock:
         ends = self.now() + seconds
         with self._condition:
             while not (until and until.is_set()) and not self._stopped and (left := ends - self.now()) > 0:
-                self._condition.wait(left)
+                self._condition.wait(min(left, LONGEST_WAIT_S))
         return bool(until and until.is_set())
 
     def at(self, moment: float, action: Callable[[], None], period_s: float | None = None) -> Timer:
         """Do something at a moment, and again every `period_s` if given. Actions must be short: they run one at a time."""
+        if period_s is not None and period_s <= 0:
+            raise ValueError(f"a timer's period must be longer than {period_s} s")
         timer = Timer(moment, next(self._numbers), action, period_s)
         with self._condition:
-            heapq.heappush(self._timers, timer)
+            if not self._stopped:
+                heapq.heappush(self._timers, timer)
             self._condition.notify_all()
         return timer
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward: timers that come due run in their order, each at its own moment; who waits wakes up."""
+        if seconds < 0:
+            raise ValueError(f"the clock goes forward only, not by {seconds} s")
         target = self.now() + seconds
-        while (timer := self._due(target)) is not None:
-            self._move(timer.due)
-            self._fire(timer)
+        while (due := self._next_due(target)) is not None:
+            self._move(due)
+            if not self._firing.acquire(timeout=PATIENCE_S):
+                break
+            try:
+                self._fire_first(due)
+            finally:
+                self._firing.release()
         self._move(target)
 
     def stop(self) -> None:
@@ -95,26 +110,32 @@ class Clock:
             self.offset += max(0.0, moment - self.now())
             self._condition.notify_all()
 
-    def _due(self, moment: float) -> Timer | None:
+    def _next_due(self, moment: float) -> float | None:
         with self._condition:
-            return heapq.heappop(self._timers) if self._timers and self._timers[0].due <= moment else None
+            return self._timers[0].due if self._timers and self._timers[0].due <= moment else None
 
     def _run(self) -> None:
         while not self._stopped:
             with self._condition:
-                if not self._timers or self._timers[0].due > self.now():
-                    self._condition.wait(self._timers[0].due - self.now() if self._timers else None)
-            if (timer := self._due(self.now())) is not None:
-                self._fire(timer)
+                left = self._timers[0].due - self.now() if self._timers else LONGEST_WAIT_S
+                if left > 0:
+                    self._condition.wait(min(left, LONGEST_WAIT_S))
+            with self._firing:
+                self._fire_first(self.now())
 
-    def _fire(self, timer: Timer) -> None:
+    def _fire_first(self, moment: float) -> None:
+        """Run the action of the first timer that is due, if there is one. Called with `_firing` held: one action at a time, in order."""
+        with self._condition:
+            if self._stopped or not self._timers or self._timers[0].due > moment:
+                return
+            timer = heapq.heappop(self._timers)
         if timer.cancelled:
             return
         try:
             timer.action()
         except Exception:
             log.exception("a timer failed")
-        if timer.period_s is not None:
+        if timer.period_s is not None and not timer.cancelled:
             timer.due += timer.period_s
             with self._condition:
                 if not self._stopped:

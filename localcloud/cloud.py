@@ -93,7 +93,7 @@ class LocalCloud:
         from localcloud.cloudwatch.metrics import MetricStore
         from localcloud.cloudwatch.pipeline import LogMetrics, QueueMetrics
         from localcloud.cloudwatch.service import CloudWatch
-        from localcloud.events import queues
+        from localcloud.events import queues, topics
         from localcloud.events.bus import EventBus
         from localcloud.events.objects import ObjectEvents
         from localcloud.events.poller import QueuePollers
@@ -138,6 +138,7 @@ class LocalCloud:
         QueueMetrics(meter, clock)
         ObjectEvents(bus).install()
         queues.install(clock)
+        topics.install(authorizer)
         self._pollers = QueuePollers(functions, clock)
         self._pollers.start()
 

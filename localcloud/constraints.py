@@ -4,8 +4,12 @@ moto and boto3 check types and required members only; a job name that AWS refuse
 """
 
 import re
+import sys
+import unicodedata
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from botocore.model import Shape
@@ -13,6 +17,10 @@ from botocore.model import Shape
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.shapes import input_shape
 
+PROPERTY = re.compile(r"\\p\{(\w+)\}")
+POSIX = {"ASCII": r"\x00-\x7f", "Alnum": "a-zA-Z0-9", "Print": r"\x20-\x7e"}
+TRAILING_SIZE = re.compile(r"\$\{\d+,\d+\}$")
+"""An end with a repetition, in two of SageMaker's patterns; the length is checked by itself."""
 CODES = {"lambda": "ValidationException", "cloudformation": "ValidationError", "codebuild": "InvalidInputException"}
 
 
@@ -89,8 +97,27 @@ def _lower(path: str) -> str:
 
 @cache
 def _compiled(pattern: str) -> "re.Pattern[str] | None":
-    """None for a pattern of Java's that python's re does not know (\\p{…})."""
+    """None for a pattern that python's re cannot read; Java's character properties (\\p{…}) are spelled out for it."""
+    spelled = TRAILING_SIZE.sub("", pattern).replace("\\z", "\\Z")
     try:
-        return re.compile(pattern)
+        return re.compile(PROPERTY.sub(lambda match: _spelled(match, spelled), spelled))
     except re.error:
         return None
+
+
+def _spelled(match: "re.Match[str]", pattern: str) -> str:
+    """The characters of a property, as they stand inside brackets."""
+    before = pattern[: match.start()]
+    inside = before.count("[") > before.count("]")
+    characters = POSIX.get(match[1]) or _categories().get(match[1], match[0])
+    return characters if inside else f"[{characters}]"
+
+
+@cache
+def _categories() -> dict[str, str]:
+    """Ranges of all characters by the first letter of their Unicode category: L, M, N, P, S, Z and C."""
+    ranges: dict[str, list[str]] = defaultdict(list)
+    for name, codes in groupby(range(sys.maxunicode + 1), lambda code: unicodedata.category(chr(code))[0]):
+        first, *rest = codes
+        ranges[name].append(f"\\U{first:08x}-\\U{(rest or [first])[-1]:08x}")
+    return {name: "".join(found) for name, found in ranges.items()}

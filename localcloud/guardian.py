@@ -9,26 +9,32 @@ import os
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 MARK = "LOCALCLOUD_MARK"
-SWEEPS = 50
+PATIENCE_S, PAUSE_S = 4.0, 0.01
 
 
 def main(mark: str, folder: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         kill(-group)
-    for _ in range(SWEEPS):  # what forks while it is looked for is found the next time
-        for pid in (found := marked(f"{MARK}={mark}".encode())):
-            kill(pid)
-        if not found:
-            break
+    kept_up(lambda: [kill(pid) for pid in marked(f"{MARK}={mark}".encode())])
     if folder:
-        shutil.rmtree(folder, ignore_errors=True)
+        kept_up(lambda: (shutil.rmtree(folder, ignore_errors=True), Path(folder).exists())[1])
+
+
+def kept_up(attempt: Callable[[], object]) -> None:
+    """Try until there is nothing left to do: what is killed dies a little later, forks before it does, and still writes."""
+    ends = time.monotonic() + PATIENCE_S
+    while attempt() and time.monotonic() < ends:
+        time.sleep(PAUSE_S)
 
 
 def kill(pid: int) -> None:

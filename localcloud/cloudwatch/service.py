@@ -84,7 +84,7 @@ class CloudWatch:
         return {"Metrics": list(_metrics(self._store.keys(p.get("Namespace"), p.get("MetricName"), wanted)))}
 
     def put_dashboard(self, p: dict[str, Any]) -> dict[str, Any]:
-        check_known(p, {"DashboardBody", "DashboardName"}, "PutDashboard")
+        check_known(p, {"DashboardBody", "DashboardName", "Tags"}, "PutDashboard")  # tags have no effect here, as with alarms
         name, body = p["DashboardName"], p["DashboardBody"]
         if not re.fullmatch(r"[\w-]+", name, re.ASCII):
             allowed = "It can only contain alphanumerics, dash (-) and underscore (_).\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from localcloud import ACCOUNT
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.errors import ServiceError
@@ -91,7 +92,7 @@ def _bury(event: Event, status: str, message: str, policy: Policy) -> None:
     attributes = {name: {"DataType": kind, "StringValue": value} for name, (kind, value) in values.items()}
     try:
         sqs = policy.clients()("sqs")
-        url = sqs.get_queue_url(QueueName=policy.dead_letter.rpartition(":")[2])["QueueUrl"]
+        url = f"{sqs.meta.endpoint_url}/{ACCOUNT}/{policy.dead_letter.rpartition(':')[2]}"  # asking for it would need sqs:GetQueueUrl
         sqs.send_message(QueueUrl=url, MessageBody=event.payload.decode(), MessageAttributes=attributes)
     except (ClientError, BotoCoreError, ServiceError):
         policy.unsent()

@@ -5,6 +5,7 @@ Source: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 import json
 import queue
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +44,15 @@ def init_cause(body: bytes) -> Cause:
     return "error", str(json.loads(body).get("errorType", "Runtime.Unknown"))
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A process that was killed leaves its connection open: no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class RuntimeApi:
     """An HTTP server for one environment, on a port of its own as awslambdaric expects."""
 
@@ -51,8 +61,7 @@ class RuntimeApi:
         self.current: Invocation | None = None
         self.init_error: bytes | None = None
         self.ready = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
 
     @property

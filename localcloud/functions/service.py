@@ -34,7 +34,7 @@ from localcloud.functions.limits import (
     page,
     refuse_unknown,
     unzipped_bytes,
-)  # fmt: skip
+)
 from localcloud.functions.mappings import Mappings
 from localcloud.iam.authorizer import AccessDenied, Authorizer
 from localcloud.iam.needs import Need
@@ -219,10 +219,10 @@ class Functions:
             raise ServiceError("RequestTooLargeException", message)
         _check_json(payload)
         if kind == "DryRun":
-            return {"StatusCode": 204}
+            return {"StatusCode": 204, "Payload": b""}
         if kind == "Event":
             self._invoke_later(function, payload)
-            return {"StatusCode": 202}
+            return {"StatusCode": 202, "Payload": b""}
         outcome = self._run(function, payload)
         answer = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": outcome.payload}
         tail = {"LogResult": base64.b64encode(outcome.tail).decode()} if p.get("LogType") == "Tail" else {}

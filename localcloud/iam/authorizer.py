@@ -1,6 +1,6 @@
 """Asks the evaluator about every call, with the policies and condition values that belong to it, and records the answer.
 
-How AWS words and codes a denial differs by service; `AccessDenied` carries both.
+How AWS words and codes a denial differs by service: `denials` knows.
 """
 
 import threading
@@ -11,29 +11,32 @@ from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.errors import ServiceError
+from localcloud.iam.denials import AccessDenied, denial, denial_code
 from localcloud.iam.evaluate import Decision, Principal, Request, decide
 from localcloud.iam.keys import ROOT, Credentials, KeyRing
 from localcloud.iam.needs import Context, Need, needs
+from localcloud.iam.needs_s3 import COPIES, copy_source, deletion
 from localcloud.iam.operations import S3, TEMPLATES
 from localcloud.iam.policy import PolicyError
 from localcloud.iam.recorder import Record, Recorder
-from localcloud.iam.stored import Stored, bucket_key, object_key
+from localcloud.iam.stored import Stored, bucket_key, has_bucket, has_bucket_key, key_arn, object_key, upload_key
 
-CODES = {
-    "s3": "AccessDenied", "sns": "AuthorizationError", "iam": "AccessDenied", "sts": "AccessDenied", "cloudformation": "AccessDenied",
-    "cloudwatch": "AccessDenied",
-}  # fmt: skip
-WRITES = {"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"}
-READS = {"GetObject", "HeadObject", "CopyObject", "UploadPartCopy"}
+__all__ = ["AccessDenied", "Authorizer"]
+
+GUARDED = {"ecr", "kms", "sns", "sqs"}
+"""Services beside S3 where a resource's policy may deny something to the account itself."""
+SAYS_OWNER = {"cloudwatch.amazonaws.com"}
+"""Services that still send aws:SourceOwner, which a topic's default policy asks for; a role's request never has it.
+
+Source: docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html, "aws:SourceAccount versus aws:SourceOwner"
+"""
+HIDDEN = {"GetObject", "GetObjectAttributes", "HeadObject"}
+ENCRYPTED = HIDDEN | COPIES | {"CompleteMultipartUpload", "CreateMultipartUpload", "PutObject", "UploadPart"}
 HERE: Context = {
     "aws:securetransport": ("true",), "aws:requestedregion": (REGION,), "aws:resourceaccount": (ACCOUNT,), "aws:sourceip": ("127.0.0.1",),
-    "aws:viaawsservice": ("false",), "aws:sourceowner": (ACCOUNT,), "s3:resourceaccount": (ACCOUNT,),
+    "aws:viaawsservice": ("false",), "s3:resourceaccount": (ACCOUNT,), "s3:tlsversion": ("1.3",),
 }  # fmt: skip
 """True of every request here. Nothing leaves this machine, so the transport counts as secure."""
-
-
-class AccessDenied(ServiceError):
-    """A denial in the words of the service that was called."""
 
 
 class Authorizer:
@@ -49,18 +52,37 @@ class Authorizer:
 
     def authorize(self, principal: Principal, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
         """Check an API request. Raises AccessDenied, or NotSupported for what localcloud cannot judge."""
-        if service == "sts" or (principal == ROOT and not _may_deny_root(service, operation)):
-            return  # STS asks the trust policy itself; who one is, everybody may know
-        for need in [*needs(service, operation, parameters), *_encryption(service, operation, parameters)]:
-            self.check(principal, need, CODES.get(service, "AccessDeniedException"))
+        if service == "sts" or operation == "DeleteObjects" or (principal == ROOT and not _may_deny_root(service, operation)):
+            return  # STS asks the trust policy itself, and who one is, everybody may know; for DeleteObjects see `undeletable`
+        for need in [*needs(service, operation, self.stored.named(service, operation, parameters)), *_encryption(service, operation, parameters)]:
+            self.check(principal, need, denial_code(service))
+
+    def undeletable(self, principal: Principal, parameters: Mapping[str, Any]) -> list[tuple[int, AccessDenied]]:
+        """Which of a DeleteObjects' keys (by their place in it) the caller may not delete; the others are deleted.
+
+        Source: docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+        """
+        denied = []
+        for place, item in enumerate(parameters.get("Delete", {}).get("Objects", [])):
+            try:
+                self.check(principal, deletion(str(parameters["Bucket"]), item), "AccessDenied")
+            except AccessDenied as error:
+                denied.append((place, error))
+        return denied
+
+    def check_listed(self, principal: Principal, operation: str, parameters: Mapping[str, Any]) -> None:
+        """A missing object is missing only to those who may list its bucket. Raises AccessDenied for others.
+
+        Source: docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions"
+        """
+        if operation in HIDDEN and has_bucket(bucket := str(parameters["Bucket"])):
+            self.check(principal, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"), "AccessDenied")
 
     def check(self, principal: Principal, need: Need, code: str = "AccessDeniedException") -> None:
         """Check one permission. Raises AccessDenied."""
         decision = self.decide(principal, need)
         if not decision.allowed:
-            raise AccessDenied(
-                code, f"User: {_called(principal)} is not authorized to perform: {need.action} on resource: {need.resource} {decision.reason}"
-            )
+            raise denial(code, _called(principal), need.action, need.resource, decision.reason)
 
     def allows(self, role_arn: str, action: str, resource: str, context: Context | None = None) -> bool:
         """Whether a role may do something; recorded like a call."""
@@ -69,7 +91,8 @@ class Authorizer:
     def service(self, service: str, action: str, resource: str, source_arn: str) -> Decision:
         """Whether an AWS service may act on a resource by the resource's policy, on behalf of `source_arn`."""
         principal = Principal(arn="", account=ACCOUNT, service=service)
-        return self.decide(principal, Need(action, resource, _source(source_arn)))
+        owner = {"aws:SourceOwner": (ACCOUNT,)} if service in SAYS_OWNER else {}
+        return self.decide(principal, Need(action, resource, {**_source(source_arn), **owner}))
 
     def decide(self, principal: Principal, need: Need) -> Decision:
         """Raises ServiceError when a policy has something the evaluator does not know."""
@@ -120,7 +143,7 @@ class Authorizer:
             Record(principal.arn or principal.service, "sts:AssumeRole", role_arn, decision.allowed, decision.reason, decision.statement)
         )
         if not decision.allowed:
-            raise AccessDenied("AccessDenied", f"User: {_called(principal)} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
+            raise denial("AccessDenied", _called(principal), "sts:AssumeRole", role_arn, decision.reason)
 
     def _about(self, principal: Principal) -> dict[str, tuple[str, ...]]:
         now = self._now()
@@ -128,32 +151,50 @@ class Authorizer:
         values = {**HERE, "aws:currenttime": (moment,), "aws:epochtime": (str(int(now)),)}
         if principal.service:
             return values | {"aws:principalisawsservice": ("true",), "aws:principalservicename": (principal.service,)}
-        kind = "AssumedRole" if principal.session_arn else "Account"
-        return values | {
-            "aws:principalarn": (principal.arn,), "aws:principalaccount": (ACCOUNT,), "aws:principaltype": (kind,),
-            "aws:principalisawsservice": ("false",), "aws:userid": (principal.session_arn.partition("/")[2].replace("/", ":") or ACCOUNT,),
+        values |= {
+            "aws:principalarn": (principal.arn,), "aws:principalaccount": (ACCOUNT,), "aws:principalisawsservice": ("false",),
+            "aws:userid": (self.stored.user_id(principal),),
         }  # fmt: skip
+        if not principal.session_arn:
+            return values | {"aws:principaltype": ("Account",)}
+        tags = {f"aws:principaltag/{name}": (value,) for name, value in self.stored.tags(principal.arn).items()}
+        return values | {"aws:principaltype": ("AssumedRole",), "aws:multifactorauthpresent": ("false",)} | tags
 
 
 def _may_deny_root(service: str, operation: str) -> bool:
     """Only a resource's policy can deny the account itself something."""
-    return operation in S3 if service == "s3" else operation in TEMPLATES[service] if service in ("sqs", "sns") else False
+    return operation in S3 or operation in COPIES if service == "s3" else service in GUARDED and operation in TEMPLATES[service]
 
 
 def _encryption(service: str, operation: str, p: Mapping[str, Any]) -> Iterator[Need]:
     """S3 uses a customer's KMS key with the caller's own permissions.
 
-    Source: docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+    Sources: docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html; of parts, API_CreateMultipartUpload.html
     """
-    if service != "s3":
+    if service != "s3" or operation not in ENCRYPTED:
         return
-    via = {"kms:ViaService": (f"s3.{REGION}.amazonaws.com",), "kms:CallerAccount": (ACCOUNT,)}
-    if operation in WRITES and (key := p.get("SSEKMSKeyId") or bucket_key(str(p["Bucket"]))):
-        yield Need("kms:GenerateDataKey", str(key), via)
-    if operation in READS:
-        bucket, name = str(p["CopySource"]).lstrip("/").split("/", 1) if "CopySource" in p else (str(p["Bucket"]), str(p["Key"]))
-        if key := object_key(bucket, name.partition("?")[0]):
-            yield Need("kms:Decrypt", key, via)
+    bucket, name = str(p["Bucket"]), str(p["Key"])
+    if operation in COPIES:
+        source, key, version = copy_source(p)
+        yield from _via_s3("kms:Decrypt", object_key(source, key, version), source, key)
+    match operation:
+        case "GetObject" | "HeadObject" | "GetObjectAttributes":
+            yield from _via_s3("kms:Decrypt", object_key(bucket, name, str(p.get("VersionId") or "")), bucket, name)
+        case "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload":
+            yield from _via_s3("kms:Decrypt", upload_key(bucket, str(p.get("UploadId"))), bucket, name)
+        case _ if p.get("ServerSideEncryption") != "AES256":
+            yield from _via_s3("kms:GenerateDataKey", key_arn(p["SSEKMSKeyId"]) if p.get("SSEKMSKeyId") else bucket_key(bucket), bucket, name)
+
+
+def _via_s3(action: str, key: str | None, bucket: str, name: str) -> Iterator[Need]:
+    """The encryption context is the object, or the bucket where it has a Bucket Key."""
+    arn = f"arn:aws:s3:::{bucket}" if has_bucket_key(bucket) else f"arn:aws:s3:::{bucket}/{name}"
+    via = {
+        "kms:ViaService": (f"s3.{REGION}.amazonaws.com",), "kms:CallerAccount": (ACCOUNT,), "aws:ViaAWSService": ("true",),
+        "kms:EncryptionContext:aws:s3:arn": (arn,),
+    }  # fmt: skip
+    if key:
+        yield Need(action, key, via)
 
 
 def _source(source_arn: str) -> Context:

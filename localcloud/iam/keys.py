@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from localcloud import ACCOUNT, KEY
-from localcloud.iam.denials import UnknownKey, expired, unknown_key, wrong_token
+from localcloud.iam.denials import expired, unknown_key, wrong_token
 from localcloud.iam.evaluate import Principal
 
 ROOT = Principal(arn=f"arn:aws:iam::{ACCOUNT}:root", account=ACCOUNT)
@@ -64,6 +64,3 @@ class KeyRing:
         if credentials.expires is not None and self._now() > credentials.expires:
             raise expired(service)
         return credentials.principal
-
-
-__all__ = ["ROOT", "Credentials", "KeyRing", "UnknownKey"]

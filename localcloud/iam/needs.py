@@ -4,49 +4,21 @@ Values in, values out: what only the account knows (the key behind an alias, a r
 into the parameters before. What S3 asks for stands in `needs_s3`.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
-from localcloud import ACCOUNT, REGION
-from localcloud.errors import NotSupported
+from localcloud import ACCOUNT
+from localcloud.iam.need import PLACEHOLDER, Context, Need, Parameters, fill, unknown
+from localcloud.iam.needs_s3 import s3_needs
 from localcloud.iam.operations import ACTIONS, ALL, PASSED_ROLES, PREFIXES, TAGGING, TEMPLATES
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-Context = Mapping[str, tuple[str, ...]]
-Parameters = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Need:
-    """One permission: `resource` is an ARN, or `*` for an action that has none. `context` holds what only this request knows."""
-
-    action: str
-    resource: str
-    context: Context = field(default_factory=dict)
+__all__ = ["Context", "Need", "needs"]
 
 
 def needs(service: str, operation: str, p: Parameters) -> list[Need]:
     """What a request asks for, in the order AWS would report a denial. Raises NotSupported for an operation that is not known."""
-    from localcloud.iam.needs_s3 import s3_needs
-
     found = list(s3_needs(operation, p) if service == "s3" else _own(service, operation, p))
     return found + list(_tagged(service, operation, p, found)) + list(_passed(service, operation, p))
-
-
-def unknown(service: str, operation: str) -> NotSupported:
-    return NotSupported(f"permissions of {service}:{operation}: localcloud/iam/operations.py does not say which resource it asks for")
-
-
-def fill(prefix: str, template: str, p: Parameters) -> str:
-    """An ARN from a template; a value that is an ARN already stands for itself, one that was not given may be any: `*`."""
-    given = {"account": ACCOUNT, "region": REGION} | {name: str(p.get(name) or "") for name in PLACEHOLDER.findall(template) if name in p}
-    for value in given.values():
-        if value.startswith("arn:"):
-            return value
-    text = PLACEHOLDER.sub(lambda match: given.get(match[1], "*"), template)
-    return text if text.startswith("arn:") else f"arn:aws:{prefix}:{REGION}:{ACCOUNT}:{text}".replace("parameter//", "parameter/")
 
 
 def _own(service: str, operation: str, p: Parameters) -> Iterator[Need]:
@@ -81,10 +53,8 @@ def _named(service: str, operation: str, p: Parameters) -> Parameters:
     match service:
         case "sqs" if "QueueUrl" in p:
             return {**p, "QueueName": p["QueueUrl"].rpartition("/")[2]}
-        case "cloudwatch" if "AlarmNames" in p:
-            return {**p, "AlarmName": p["AlarmNames"]}
-        case "cloudwatch" if "DashboardNames" in p:
-            return {**p, "DashboardName": p["DashboardNames"]}
+        case "cloudwatch":
+            return {**p, **{one: p[f"{one}s"] for one in ("AlarmName", "DashboardName") if f"{one}s" in p}}
         case "codebuild" if "ids" in p:
             return {**p, "projectName": [build.partition(":")[0].rpartition("/")[2] for build in p["ids"]]}
         case "dynamodb" if p.get("IndexName"):
@@ -99,10 +69,8 @@ def _named(service: str, operation: str, p: Parameters) -> Parameters:
             return {**p, "TopicArn": p.get("TopicArn") or p.get("TargetArn") or ALL}
         case "ssm":
             return {**p, **{name: _parameters(p[name]) for name in ("Name", "Names", "ResourceId", "Path") if name in p}}
-        case "iam" if "RoleName" in p and p.get("Path", "/") != "/":
-            return {**p, "RoleName": f"{p['Path'].strip('/')}/{p['RoleName']}"}
-        case "iam" if "PolicyName" in p and p.get("Path", "/") != "/":
-            return {**p, "PolicyName": f"{p['Path'].strip('/')}/{p['PolicyName']}"}
+        case "iam" if p.get("Path", "/") != "/":
+            return {**p, **{name: f"{p['Path'].strip('/')}/{p[name]}" for name in ("RoleName", "PolicyName") if name in p}}
     return p
 
 
@@ -143,21 +111,22 @@ def _context(service: str, operation: str, p: Parameters) -> Context:
 
 
 def _own_context(service: str, operation: str, p: Parameters) -> dict[str, tuple[str, ...]]:
+    values: dict[str, tuple[str, ...]] = {}
     match service:
-        case "cloudwatch" if operation == "PutMetricData" and "Namespace" in p:
-            return {"cloudwatch:namespace": (str(p["Namespace"]),)}
+        case "cloudwatch" if operation == "PutMetricData":
+            values = {"cloudwatch:namespace": (str(p["Namespace"]),)}
         case "sns" if "Protocol" in p:
-            return {"sns:Protocol": (str(p["Protocol"]),), "sns:Endpoint": (str(p.get("Endpoint", "")),)}
+            values = {"sns:Protocol": (str(p["Protocol"]),), "sns:Endpoint": (str(p.get("Endpoint", "")),)}
         case "kms":
-            values = {f"kms:EncryptionContext:{name}": (str(value),) for name, value in (p.get("EncryptionContext") or {}).items()}
-            return {"kms:CallerAccount": (ACCOUNT,)} | values
+            context = (p.get("EncryptionContext") or {}).items()
+            values = {"kms:CallerAccount": (ACCOUNT,), **{f"kms:EncryptionContext:{name}": (str(value),) for name, value in context}}
         case "iam":
             keys = {"PolicyArn": "iam:PolicyARN", "PermissionsBoundary": "iam:PermissionsBoundary"}
-            return {key: (str(p[name]),) for name, key in keys.items() if p.get(name)}
-        case "sts" if "RoleSessionName" in p:
-            external = {"sts:ExternalId": (str(p["ExternalId"]),)} if "ExternalId" in p else {}
-            return {"sts:RoleSessionName": (str(p["RoleSessionName"]),)} | external
-    return {}
+            values = {key: (str(p[name]),) for name, key in keys.items() if p.get(name)}
+        case "sts":
+            keys = {"ExternalId": "sts:ExternalId", "RoleSessionName": "sts:RoleSessionName"}
+            values = {key: (str(p[name]),) for name, key in keys.items() if name in p}
+    return values
 
 
 def tags(p: Parameters) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from localcloud.errors import NotSupported
-from localcloud.iam.needs import Need, Parameters, fill, unknown
+from localcloud.iam.need import Need, Parameters, fill, unknown
 from localcloud.iam.operations import S3, VERSIONED
 
 CONTEXT = {
@@ -27,7 +27,9 @@ def s3_needs(operation: str, p: Parameters) -> Iterator[Need]:
         return
     if operation in COPIES:
         bucket, key, version = copy_source(p)
-        yield Need("s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", {"s3:VersionId": (version,)} if version else {})
+        yield Need(
+            "s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", {"s3:VersionId": (version,)} if version else {}
+        )
     action, template = S3["PutObject"] if operation in COPIES else S3.get(operation, ("", ""))
     if not action:
         raise unknown("s3", operation)

@@ -117,8 +117,9 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows("{PolicyArn}", "CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "GetPolicy", "GetPolicyVersion", "ListPolicyVersions")
     | _rows(ALL, "ListPolicies", "ListRoles"),
     "kms": _rows(
-        "key/{KeyId}", "Decrypt", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation", "Encrypt", "GenerateDataKey", "GetKeyPolicy", "PutKeyPolicy",
-        "ScheduleKeyDeletion", "TagResource", "UntagResource",
+        "key/{KeyId}", "CancelKeyDeletion", "Decrypt", "DescribeKey", "DisableKey", "DisableKeyRotation", "EnableKey", "EnableKeyRotation", "Encrypt",
+        "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GetKeyPolicy", "GetKeyRotationStatus", "ListResourceTags", "PutKeyPolicy",
+        "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription",
     ) | _rows("arn:aws:kms:{region}:{account}:{AliasName}", "CreateAlias", "DeleteAlias", "UpdateAlias") | _rows(ALL, "CreateKey", "ListAliases", "ListKeys"),
     "lambda": _rows(
         "function:{FunctionName}", "AddPermission", "CreateFunction", "DeleteFunction", "DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig",

@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from localcloud.iam.patterns import anything
 from localcloud.iam.policy import Statement
 
 
@@ -50,17 +51,27 @@ class Recorder:
             self._counts.clear()
             self._records.clear()
 
-    def unused(self, role: str, statements: tuple[Statement, ...], matches: Callable[[Statement, str, str], bool]) -> Iterator[tuple[str, str, str]]:
-        """(policy, action, resource) of each grant of a role that no call of it needed.
+    def unused(self, role: str, statements: tuple[Statement, ...]) -> Iterator[tuple[str, str, str]]:
+        """(policy, action, resource) of each grant of a role that no allowed call of it needed.
 
-        `matches` says whether a statement narrowed to one action and one resource covers a call.
+        A statement is taken apart into its pairs of one action and one resource; a list of what it does not cover (NotAction,
+        NotResource) stays whole and reads `not …`. Conditions are not looked at, and a policy variable may be anything.
         """
         used = [(record.action, record.resource) for record, _ in self.calls() if record.caller == role and record.allowed]
         for statement in statements:
             if statement.effect != "Allow":
                 continue
-            for action in statement.actions:
-                for resource in statement.resources:
-                    narrow = replace(statement, actions=(action,), resources=(resource,))
-                    if not any(matches(narrow, *call) for call in used):
-                        yield statement.policy, action, resource
+            for action, resource, grant in _grants(statement):
+                if not any(grant.covers(*call, {}) for call in used):
+                    yield statement.policy, action, resource
+
+
+def _grants(statement: Statement) -> Iterator[tuple[str, str, Statement]]:
+    """The statement narrowed to each action on each resource, and how to call these."""
+    wide = replace(statement, resources=tuple(map(anything, statement.resources)), not_resources=tuple(map(anything, statement.not_resources)))
+    actions = [(each, replace(wide, actions=(each,))) for each in statement.actions] or [(f"not {', '.join(statement.not_actions)}", wide)]
+    for action, narrow in actions:
+        pairs = zip(statement.resources, wide.resources, strict=True)
+        yield from ((action, text, replace(narrow, resources=(pattern,))) for text, pattern in pairs)
+        if not statement.resources:
+            yield action, f"not {', '.join(statement.not_resources)}", narrow

@@ -5,7 +5,21 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import ClientError
+
+from localcloud import REGION
 from localcloud.clients import Clients
+from localcloud.errors import ServiceError
+
+NO_OBJECTS = (
+    'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the selected region ({region}), '
+    'that objects exist under that S3 prefix, and that the role "{role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
+)
+
+
+class DataError(Exception):
+    """Data did not come or go; the message is the rest of a FailureReason."""
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -13,45 +27,79 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def check_input(source: dict[str, Any], role: str, clients: Clients) -> None:
+    """CreateTrainingJob looks, with the job's role, whether there is anything under the prefix. Raises ValidationException."""
+    bucket, key = split_uri(source["S3Uri"])
+    told = NO_OBJECTS.format(uri=source["S3Uri"], region=REGION, role=role, bucket=bucket)
+    try:
+        found = clients("s3").list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0)
+    except ClientError as error:
+        raise ServiceError("ValidationException", f"{told} Error message from S3: {error.response['Error'].get('Message', '')}") from error
+    if not found:
+        raise ServiceError("ValidationException", told)
+
+
 def download(source: dict[str, Any], target: Path, clients: Clients) -> None:
-    """Bring an S3DataSource or S3Input to a folder: an S3Prefix, or the files a ManifestFile lists.
+    """Bring an S3DataSource or S3Input to a folder: an S3Prefix, or the files a ManifestFile lists. Raises DataError.
 
     Source: docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
     """
     target.mkdir(parents=True, exist_ok=True)
+    try:
+        wanted = list(_wanted(source, clients))
+        if not wanted:
+            raise DataError(f'Data download failed:No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source.')
+        for bucket, name, relative in wanted:
+            path = inside(target, relative)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clients("s3").download_file(bucket, name, str(path))
+    except (ClientError, ValueError, KeyError) as error:
+        raise DataError(f"Data download failed:{source['S3Uri']}: {error}") from error
+
+
+def _wanted(source: dict[str, Any], clients: Clients) -> list[tuple[str, str, str]]:
+    """(bucket, key, path in the folder) of every object."""
     bucket, key = split_uri(source["S3Uri"])
     s3 = clients("s3")
     if source.get("S3DataType", "S3Prefix") == "ManifestFile":
         prefix, *names = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         bucket, base = split_uri(prefix["prefix"])
-        wanted = [(base + name, name) for name in names]
-    else:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-        found = [item["Key"] for page in pages for item in page.get("Contents", []) if not item["Key"].endswith("/")]
-        wanted = [(name, name[len(key) :].lstrip("/") or name.rpartition("/")[2]) for name in found]
-    if not wanted:
-        raise ValueError(f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source.')
-    for name, relative in wanted:
-        path = target / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(bucket, name, str(path))
+        return [(bucket, base + name, name) for name in names]
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    found = [item["Key"] for page in pages for item in page.get("Contents", []) if not item["Key"].endswith("/")]
+    return [(bucket, name, name[len(key) :].lstrip("/") or name.rpartition("/")[2]) for name in found]
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """A path below a folder. Raises ValueError for one that leads out of it."""
+    if ".." in Path(relative).parts or Path(relative).is_absolute():
+        raise ValueError(f"{relative} leads out of {folder.name}")
+    return folder / relative
 
 
 def upload_archive(folder: Path, uri: str, clients: Clients) -> None:
-    """The folder's content as a tar.gz object."""
+    """The folder's content as a tar.gz object. Raises DataError."""
     archive = folder.with_name(f"{folder.name}.tar.gz")
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for path in sorted(folder.iterdir()):
             tar.add(path, arcname=path.name)
     bucket, key = split_uri(uri)
-    clients("s3").upload_file(str(archive), bucket, key)
+    _put(archive, bucket, key, clients)
 
 
 def upload_folder(folder: Path, uri: str, clients: Clients) -> None:
+    """Every file of the folder, under the prefix. Raises DataError."""
     bucket, key = split_uri(uri)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            clients("s3").upload_file(str(path), bucket, f"{key.rstrip('/')}/{path.relative_to(folder)}")
+            _put(path, bucket, f"{key.rstrip('/')}/{path.relative_to(folder)}", clients)
+
+
+def _put(path: Path, bucket: str, key: str, clients: Clients) -> None:
+    try:
+        clients("s3").upload_file(str(path), bucket, key)
+    except (ClientError, S3UploadFailedError) as error:
+        raise DataError(f"Artifact upload failed:s3://{bucket}/{key}: {error}") from error
 
 
 def unpack_model(uri: str, folder: Path, clients: Clients) -> None:

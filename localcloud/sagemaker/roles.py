@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from localcloud import ACCOUNT, REGION
@@ -78,5 +79,6 @@ class MetricReader:
 
     def read(self, line: str) -> None:
         for name, regex in self._definitions:
-            if match := regex.search(line):
-                self.values[name] = float(match[1])
+            for match in regex.finditer(line):
+                with suppress(ValueError, IndexError):  # a match that is no number is no metric
+                    self.values[name] = float(match[1])

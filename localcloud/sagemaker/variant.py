@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import urllib3
 
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.config import LocalConfig
-from localcloud.processes import Processes, base_environment
+from localcloud.processes import Child, Processes, base_environment
 from localcloud.sagemaker.data import unpack_model
 
 PING_TIMEOUT_S = 60.0
+"""For a container that does not say otherwise; AWS waits eight minutes."""
 PING_EVERY_S = 0.05
 INVOKE_TIMEOUT_S = 60.0
+"""docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html"""
 NOT_HEALTHY = (
     "The primary container for production variant {name} did not pass the ping health check. Please check CloudWatch logs for this endpoint."
 )
@@ -40,44 +42,71 @@ class Place:
 
 
 class Variant:
-    """One running container stand-in. `limit`: MaxConcurrency of a serverless variant."""
+    """One running container stand-in, made from an entry of ProductionVariants."""
 
-    def __init__(self, name: str, weight: float, limit: int | None, port: int, folder: Path, stop: Callable[[], None]) -> None:
-        self.name = name
-        self.weight = weight
-        self._limit = limit
+    def __init__(self, settings: dict[str, Any], image: str, port: int, folder: Path, stop: Callable[[], None]) -> None:
+        self.settings = settings
+        self.image = image
+        self.name: str = settings["VariantName"]
+        self.weight = float(settings.get("InitialVariantWeight", 1.0))
+        self.serverless = "ServerlessConfig" in settings
+        self._limit: int | None = settings.get("ServerlessConfig", {}).get("MaxConcurrency")
         self._inside = 0
-        self._lock = threading.Lock()
+        self._retired = False
+        self._change = threading.Condition()
         self._folder = folder
         self._stop = stop
         self._http = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=32, retries=False, timeout=urllib3.Timeout(total=INVOKE_TIMEOUT_S))
 
-    def healthy(self) -> bool:
+    def ping(self) -> int | None:
+        """The status of /ping; None while nobody listens."""
         try:
-            return bool(self._http.request("GET", "/ping", timeout=2.0).status == 200)
+            return int(self._http.request("GET", "/ping", timeout=2.0).status)
         except urllib3.exceptions.HTTPError:
-            return False
+            return None
 
-    def enter(self) -> bool:
-        """Take one of the places of MaxConcurrency; False when all are taken."""
-        with self._lock:
+    def enter(self) -> Literal["in", "full", "retired"]:
+        """Take one of the places of MaxConcurrency."""
+        with self._change:
+            if self._retired:
+                return "retired"
             if self._limit is not None and self._inside >= self._limit:
-                return False
+                return "full"
             self._inside += 1
-            return True
+            return "in"
 
     def leave(self) -> None:
-        with self._lock:
+        with self._change:
             self._inside -= 1
+            self._change.notify_all()
 
     def invoke(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
         answer = self._http.request("POST", "/invocations", body=body, headers=headers)
         return answer.status, answer.data, dict(answer.headers)
 
+    def retire(self) -> None:
+        """Take no more requests, answer those that are inside, then stop."""
+        with self._change:
+            self._retired = True
+            self._change.wait_for(lambda: self._inside == 0, INVOKE_TIMEOUT_S)
+        self.stop()
+
     def stop(self) -> None:
         self._stop()
         self._http.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def described(self) -> dict[str, Any]:
+        """As DescribeEndpoint shows it."""
+        weights = {"CurrentWeight": self.weight, "DesiredWeight": self.weight}
+        shown = {"VariantName": self.name, "DeployedImages": [{"SpecifiedImage": self.image, "ResolvedImage": self.image}], **weights}
+        if self.serverless:
+            return shown | {
+                "CurrentServerlessConfig": self.settings["ServerlessConfig"],
+                "DesiredServerlessConfig": self.settings["ServerlessConfig"],
+            }
+        count = self.settings.get("InitialInstanceCount", 1)
+        return shown | {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
 
 
 def start_variant(
@@ -85,9 +114,9 @@ def start_variant(
     config: LocalConfig, processes: Processes, clock: Clock,
 ) -> Variant:  # fmt: skip
     """Unpack the model, start the image's serve command, wait for /ping. Raises VariantFailed."""
-    name, folder = variant["VariantName"], place.folder
+    folder = place.folder
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    (folder / "model").mkdir(parents=True)
     image = config.image(container["Image"])
     if "serve" not in image.commands:
         raise VariantFailed(f"image {container['Image']} has no command 'serve' in localcloud.toml")
@@ -102,15 +131,20 @@ def start_variant(
         "PYTHONUNBUFFERED": "1",
     }
     child = processes.start([config.path(word) for word in image.commands["serve"]], env=env, cwd=folder, on_line=on_line)
-    limit = variant.get("ServerlessConfig", {}).get("MaxConcurrency")
-    running = Variant(name, float(variant.get("InitialVariantWeight", 1.0)), limit, port, folder, lambda: child.signal_group(signal.SIGKILL))
-    ends = time.monotonic() + PING_TIMEOUT_S
-    while not running.healthy():
-        if not child.running or time.monotonic() > ends:
-            running.stop()
-            raise VariantFailed(NOT_HEALTHY.format(name=name))
-        clock.wait(PING_EVERY_S)
+    running = Variant(variant, container["Image"], port, folder, lambda: child.signal_group(signal.SIGKILL))
+    _wait_until_healthy(running, child, clock)
     return running
+
+
+def _wait_until_healthy(variant: Variant, child: Child, clock: Clock) -> None:
+    """A container that answers, but not 200, is given up by the clock; one that does not listen yet lives in real time."""
+    patience = float(variant.settings.get("ContainerStartupHealthCheckTimeoutInSeconds", PING_TIMEOUT_S))
+    ends, ends_really = clock.now() + patience, time.monotonic() + patience
+    while (status := variant.ping()) != 200:
+        if not child.running or time.monotonic() > ends_really or (status is not None and clock.now() > ends):
+            variant.stop()
+            raise VariantFailed(NOT_HEALTHY.format(name=variant.name))
+        clock.wait(PING_EVERY_S)
 
 
 def _free_port() -> int:

@@ -39,6 +39,8 @@ SDK = {
 """Step Functions' name of a service → botocore's, and the prefix of its errors."""
 OPTIMIZED = {"lambda": ("AWSLambda", "AWSLambdaException"), "sagemaker": ("AmazonSageMaker", "AmazonSageMakerException")}
 """The optimized integrations speak with the older SDK: its name of the service, and of an error the service's model does not have."""
+UNSPECIFIC = {"AccessDenied"}
+"""Modelled for one new operation of S3 only; everywhere else it is S3.S3Exception."""
 POLL_S = 0.1
 
 
@@ -154,7 +156,8 @@ def _failure(service: str, error: ClientError, *, optimized: bool) -> StateFailu
     answer, meta = error.response["Error"], error.response.get("ResponseMetadata", {})
     code, message, status, request = answer["Code"], answer.get("Message", ""), meta.get("HTTPStatusCode"), meta.get("RequestId", "")
     prefix = _prefix(service)
-    modelled = next((s.name for s in _model(service).error_shapes if code in (s.name, s.error_code)), None)
+    known = {shape.name for shape in _model(service).error_shapes} - UNSPECIFIC
+    modelled = next((name for name in (code, answer.get("QueryErrorCode")) if name in known), None)  # the latter: SQS's own name of it
     if optimized:
         named, other = OPTIMIZED[service]
         told = f"{message} (Service: {named}; Status Code: {status}; Error Code: {code}; Request ID: {request}; Proxy: null)"

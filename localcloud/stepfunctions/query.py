@@ -97,7 +97,7 @@ def _text(value: str) -> str:
 def _parsed(expression: str) -> Any:
     """The parser is one a thread; the operators it knows too many of are taken out of its table."""
     for operator in NEWER:
-        Jsonata.get_parser().symbol_table.pop(operator, None)
+        Jsonata.get_parser().symbol_table[operator] = None  # as for any operator it does not know
     return Jsonata(expression)
 
 

@@ -68,8 +68,8 @@ class StateMachines:
             {
                 "CreateStateMachine": self.create,
                 "DeleteStateMachine": self.delete,
-                "DescribeExecution": lambda p: self._execution(p["executionArn"]).described(),
-                "DescribeStateMachine": lambda p: self._machine(p["stateMachineArn"]),
+                "DescribeExecution": lambda p: self._execution(_all_of(p, "DescribeExecution")["executionArn"]).described(),
+                "DescribeStateMachine": lambda p: self._machine(_all_of(p, "DescribeStateMachine")["stateMachineArn"]),
                 "GetExecutionHistory": self.history,
                 "ListExecutions": self.list_executions,
                 "ListStateMachines": lambda p: _page(p, "stateMachines", list(self._machines.values())),
@@ -258,6 +258,13 @@ class StateMachines:
         if arn not in self._executions:
             raise ServiceError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
         return self._executions[arn]
+
+
+def _all_of(p: dict[str, Any], operation: str) -> dict[str, Any]:
+    """Descriptions are shown whole."""
+    if p.get("includedData", "ALL_DATA") != "ALL_DATA":
+        raise NotSupported(f"includedData={p['includedData']} of {operation}")
+    return p
 
 
 def _check_name(name: str) -> None:

@@ -5,29 +5,45 @@ Run by path, with nothing but the standard library: `container.py train|process|
 
 import json
 import os
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 OPT_ML = Path(os.environ["OPT_ML"])
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def train() -> None:
     wanted = json.loads((OPT_ML / "input/config/hyperparameters.json").read_text())
+    if "on_term" in wanted:
+        signal.signal(signal.SIGTERM, lambda *_: save_and_exit(wanted["on_term"]))
     print(f"loss=0.25; accuracy={wanted.get('accuracy', '0.5')};", flush=True)
     time.sleep(float(wanted.get("sleep_s", 0)))
     if "fail" in wanted:
         (OPT_ML / "output/failure").write_text(wanted["fail"])
         sys.exit(int(wanted.get("exit", 1)))
+    if "output" in wanted:
+        (OPT_ML / "output/data/output.txt").write_text(wanted["output"])
     seen = sorted(str(path.relative_to(OPT_ML)) for path in (OPT_ML / "input").rglob("*") if path.is_file())
-    (OPT_ML / "model/model.json").write_text(json.dumps({"seen": seen, "keys": "AWS_ACCESS_KEY_ID" in os.environ}))
+    config = {path.stem: json.loads(path.read_text()) for path in (OPT_ML / "input/config").iterdir()}
+    keys = {name: value for name, value in os.environ.items() if name in KEYS}
+    (OPT_ML / "model/model.json").write_text(json.dumps({"seen": seen, "keys": keys, "config": config}))
+
+
+def save_and_exit(text: str) -> None:
+    (OPT_ML / "model/saved").write_text(text)
+    sys.exit(1)
 
 
 def process() -> None:
     outputs = OPT_ML / "processing/output"
     outputs.mkdir(parents=True, exist_ok=True)
     (outputs / "arguments.json").write_text(json.dumps(sys.argv[2:]))
+    inputs = OPT_ML / "processing/input"
+    (outputs / "deep").mkdir()
+    (outputs / "deep/seen.json").write_text(json.dumps({str(p.relative_to(inputs)): p.read_text() for p in inputs.rglob("*") if p.is_file()}))
     if "fail" in sys.argv:
         (OPT_ML / "output/message").write_text("told to fail")
         sys.exit(1)

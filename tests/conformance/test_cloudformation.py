@@ -254,7 +254,7 @@ def test_a_stack_is_made_with_its_role_and_no_more(account, cloud, name):
     text = template(A=queue(), T={"Type": "AWS::SNS::Topic", "Properties": {}})
     client.create_stack(StackName=name, TemplateBody=text, RoleARN=role)
     until(lambda: status(cloud, name) == "ROLLBACK_COMPLETE")
-    assert "is not authorized to perform: sns:CreateTopic" in str(client.describe_stack_events(StackName=name)["StackEvents"])
+    assert "is not authorized to perform: sns:createtopic" in str(client.describe_stack_events(StackName=name)["StackEvents"]).lower()
     with pytest.raises(client.exceptions.ClientError, match="is invalid or cannot be assumed"):
         client.create_stack(StackName=f"{name}-x", TemplateBody=text, RoleARN=account.role("lambda.amazonaws.com"))
 

@@ -1,0 +1,110 @@
+"""What the Create operations take. A member that is not here, or a value that is not, is refused by name.
+
+A specification is None for anything, a set for the values that are understood, a dict for the members of a structure, or a
+list of one specification for a list. Members marked with SHOWN have no effect here: Describe shows them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from localcloud.errors import NotSupported
+
+SHOWN = None
+S3_DATA = {"S3DataType": {"S3Prefix", "ManifestFile"}, "S3Uri": None, "S3DataDistributionType": {"FullyReplicated"}}
+
+TRAINING_JOB = {
+    "TrainingJobName": None,
+    "HyperParameters": None,
+    "AlgorithmSpecification": {
+        "TrainingImage": None, "TrainingInputMode": {"File"}, "MetricDefinitions": None, "EnableSageMakerMetricsTimeSeries": SHOWN,
+        "ContainerEntrypoint": None, "ContainerArguments": None,
+    },
+    "RoleArn": None,
+    "InputDataConfig": [
+        {
+            "ChannelName": None, "DataSource": {"S3DataSource": S3_DATA}, "ContentType": None, "CompressionType": {"None"},
+            "RecordWrapperType": {"None"}, "InputMode": {"File"},
+        }
+    ],
+    "OutputDataConfig": {"S3OutputPath": None, "KmsKeyId": SHOWN, "CompressionType": {"GZIP"}},
+    "ResourceConfig": {"InstanceType": SHOWN, "InstanceCount": {1}, "VolumeSizeInGB": SHOWN, "VolumeKmsKeyId": SHOWN},
+    "StoppingCondition": {"MaxRuntimeInSeconds": None},
+    "Tags": SHOWN,
+    "EnableNetworkIsolation": None,
+    "Environment": None,
+}  # fmt: skip
+S3_INPUT = S3_DATA | {"LocalPath": None, "S3InputMode": {"File"}, "S3CompressionType": {"None"}}
+PROCESSING_JOB = {
+    "ProcessingJobName": None,
+    "ProcessingInputs": [{"InputName": None, "S3Input": S3_INPUT}],
+    "ProcessingOutputConfig": {
+        "Outputs": [{"OutputName": None, "S3Output": {"S3Uri": None, "LocalPath": None, "S3UploadMode": {"EndOfJob"}}}],
+        "KmsKeyId": SHOWN,
+    },
+    "ProcessingResources": {"ClusterConfig": TRAINING_JOB["ResourceConfig"]},
+    "StoppingCondition": {"MaxRuntimeInSeconds": None},
+    "AppSpecification": {"ImageUri": None, "ContainerEntrypoint": None, "ContainerArguments": None},
+    "Environment": None,
+    "NetworkConfig": {"EnableNetworkIsolation": None},
+    "RoleArn": None,
+    "Tags": SHOWN,
+}
+CONTAINER = {"Image": None, "ModelDataUrl": None, "Environment": None, "Mode": {"SingleModel"}}
+MODEL = {
+    "ModelName": None, "PrimaryContainer": CONTAINER, "Containers": [CONTAINER], "ExecutionRoleArn": None, "Tags": SHOWN,
+    "EnableNetworkIsolation": None,
+}  # fmt: skip
+ENDPOINT_CONFIG = {
+    "EndpointConfigName": None,
+    "ProductionVariants": [
+        {
+            "VariantName": None, "ModelName": None, "InitialInstanceCount": SHOWN, "InstanceType": SHOWN, "InitialVariantWeight": None,
+            "ServerlessConfig": {"MemorySizeInMB": SHOWN, "MaxConcurrency": None}, "VolumeSizeInGB": SHOWN,
+            "ModelDataDownloadTimeoutInSeconds": SHOWN, "ContainerStartupHealthCheckTimeoutInSeconds": None,
+        }
+    ],
+    "Tags": SHOWN,
+    "KmsKeyId": SHOWN,
+}  # fmt: skip
+ENDPOINT = {"EndpointName": None, "EndpointConfigName": None, "Tags": SHOWN}
+UPDATED_ENDPOINT = {"EndpointName": None, "EndpointConfigName": None}
+INVOCATION = dict.fromkeys(("EndpointName", "Body", "ContentType", "Accept", "CustomAttributes", "TargetVariant"))
+PACKAGE_GROUP = {"ModelPackageGroupName": None, "ModelPackageGroupDescription": None, "Tags": SHOWN}
+PACKAGE = dict.fromkeys(
+    (
+        "ModelPackageGroupName", "ModelPackageDescription", "InferenceSpecification", "ModelApprovalStatus", "MetadataProperties", "ModelMetrics",
+        "ClientToken", "CustomerMetadataProperties", "DriftCheckBaselines", "Domain", "Task", "SamplePayloadUrl", "SkipModelValidation", "SourceUri",
+        "SecurityConfig", "ModelCard", "ModelLifeCycle", "Tags",
+    )
+)  # fmt: skip
+UPDATED_PACKAGE = dict.fromkeys(
+    (
+        "ModelPackageArn", "ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProperties", "CustomerMetadataPropertiesToRemove",
+        "InferenceSpecification", "SourceUri", "ModelCard", "ModelLifeCycle", "ClientToken",
+    )
+)  # fmt: skip
+
+
+def accept(operation: str, p: dict[str, Any], specification: dict[str, Any]) -> None:
+    """Raises NotSupported naming every member and value that is not understood."""
+    if faults := list(_foreign(p, specification, "")):
+        raise NotSupported(f"{', '.join(faults)} of {operation}")
+
+
+def _foreign(value: Any, specification: Any, path: str) -> Iterator[str]:
+    """What is switched off (False, an empty list) asks for nothing."""
+    if specification is None or value in (None, False, [], {}):
+        return
+    if isinstance(specification, set):
+        if value not in specification:
+            yield f"{path}={value}"
+    elif isinstance(specification, list):
+        for item in value:
+            yield from _foreign(item, specification[0], path)
+    else:
+        for name, item in value.items():
+            where = f"{path}.{name}" if path else name
+            if name in specification:
+                yield from _foreign(item, specification[name], where)
+            elif item not in (None, False, [], {}):
+                yield where
