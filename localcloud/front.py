@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +26,11 @@ from localcloud.iam.authorizer import Authorizer
 from localcloud.iam.deletions import NOTHING, remaining, with_errors
 from localcloud.iam.evaluate import Principal
 from localcloud.iam.keys import ROOT, KeyRing
+from localcloud.iam.needs_s3 import COPIES, copy_source
 
 log = logging.getLogger("localcloud")
+
+LOCKS = 1024
 
 Handler = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 Listener = Callable[[dict[str, Any]], None]
@@ -60,7 +63,7 @@ class Front:
         self._faults = faults
         self._services: dict[str, Service] = {}
         self._listeners: dict[tuple[str, str], list[Listener]] = defaultdict(list)
-        self._one_at_a_time = threading.Lock()
+        self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def add(self, service: Service) -> None:
         """Own a service. Its name is botocore's; requests are told apart by signing name, and by path where two share it."""
@@ -145,7 +148,9 @@ class Front:
 
     def _pass_on(self, environ: Environ, call: Call, principal: Principal) -> Answer:
         started: list[Any] = []
-        with self._one_at_a_time if _is_atomic(call) else nullcontext():
+        with ExitStack() as stack:
+            for number in _alone(call):
+                stack.enter_context(self._locks[number])
             body = b"".join(self._moto(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
         status, headers = started[-1]
         code = int(status.split()[0])
@@ -154,9 +159,22 @@ class Front:
         return code, dict(headers), body
 
 
-def _is_atomic(call: Call) -> bool:
-    """What AWS does as one step and moto as several: look, then write. Two threads of moto's can both find that they may."""
-    return call.service == "dynamodb" or (call.service == "s3" and any(name in call.parameters for name in ("IfMatch", "IfNoneMatch")))
+def _alone(call: Call) -> list[int]:
+    """Which locks a call holds, in order: what AWS does as one step moto does as several, and its threads disturb each other.
+
+    Two conditional writes would both find that they may; a reader of an object would find the one that is just replaced closed.
+    DynamoDB has one lock, each object of S3 one of many: a client that is slow to send holds up that object, and no other. Parts of
+    an upload are objects of their own.
+    """
+    if call.service == "dynamodb":
+        return [0]
+    if call.service != "s3" or call.operation == "UploadPart":
+        return []
+    keys = [str(call.parameters.get("Key") or ""), *(str(item.get("Key")) for item in call.parameters.get("Delete", {}).get("Objects", []))]
+    names = {(str(call.parameters.get("Bucket")), key) for key in keys if key}
+    if call.operation in COPIES:
+        names.add(copy_source(call.parameters)[:2])
+    return sorted({1 + hash(name) % (LOCKS - 1) for name in names})
 
 
 def _remember_moto() -> None:

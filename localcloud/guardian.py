@@ -25,16 +25,30 @@ def main(mark: str, folder: str) -> None:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         kill(-group)
-    kept_up(lambda: [kill(pid) for pid in marked(f"{MARK}={mark}".encode())])
+    keep_at(lambda: kill_marked(f"{MARK}={mark}".encode()))
     if folder:
-        kept_up(lambda: (shutil.rmtree(folder, ignore_errors=True), Path(folder).exists())[1])
+        keep_at(lambda: remove(Path(folder)))
 
 
-def kept_up(attempt: Callable[[], object]) -> None:
+def keep_at(attempt: Callable[[], bool]) -> None:
     """Try until there is nothing left to do: what is killed dies a little later, forks before it does, and still writes."""
     ends = time.monotonic() + PATIENCE_S
-    while attempt() and time.monotonic() < ends:
+    while not attempt() and time.monotonic() < ends:
         time.sleep(PAUSE_S)
+
+
+def kill_marked(mark: bytes) -> bool:
+    """True once there are none."""
+    found = marked(mark)
+    for pid in found:
+        kill(pid)
+    return not found
+
+
+def remove(folder: Path) -> bool:
+    """True once it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def kill(pid: int) -> None:

@@ -70,7 +70,8 @@ def decide(
     The root is allowed by default, a service never. `resource_required` is for KMS keys and role trust: without an Allow in the
     resource's own policy, direct or delegated, nobody is allowed, the root included (key-policies.html in the KMS guide).
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-    Raises PolicyError for an identity statement that has a Principal and for a resource statement that has none.
+    Raises PolicyError for a statement about this request whose conditions cannot be evaluated, for an identity statement that has
+    a Principal and for a resource statement that has none.
     """
     context = normal(request.context)
     granting = _applying(identity, request, context, of_resource=False)
@@ -84,7 +85,11 @@ def _applying(statements: Sequence[Statement], request: Request, context: Contex
     for each in statements:
         if (each.principals is not None) is not of_resource:
             raise PolicyError(f"{each.policy}, statement {each.sid}: Principal belongs in a resource-based policy, and only there")
-    return [each for each in statements if each.covers(request.action, request.resource, context) and met(each.conditions, context)]
+    covering = [each for each in statements if each.covers(request.action, request.resource, context)]
+    for each in covering:
+        if each.fault:
+            raise PolicyError(each.fault)
+    return [each for each in covering if met(each.conditions, context)]
 
 
 def _denied(granting: Sequence[Statement], naming: Sequence[Statement], limiting: Sequence[Statement]) -> Decision | None:

@@ -23,7 +23,11 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement. `principals` is None in an identity-based policy; of each element and its Not… one is empty."""
+    """One statement. `principals` is None in an identity-based policy; of each element and its Not… one is empty.
+
+    `fault`: what in its conditions cannot be evaluated. Only a request that the statement is about is refused for it: AWS's own
+    managed policies use condition keys of services that are not here.
+    """
 
     policy: str
     sid: str
@@ -35,6 +39,7 @@ class Statement:
     principals: Mapping[str, tuple[str, ...]] | None
     not_principals: Mapping[str, tuple[str, ...]] | None
     conditions: Mapping[str, Mapping[str, tuple[str, ...]]]
+    fault: str = ""
 
     def covers(self, action: str, resource: str, context: Context) -> bool:
         """Whether it is about this action on this resource; `context` (normal) is for the resource's variables."""
@@ -80,6 +85,7 @@ def _statement(raw: Any, name: str, index: int, version: str) -> Statement:
     sid = str(raw.get("Sid", "")) if isinstance(raw, Mapping) else ""
     where = f"{name}, statement {sid or index}"
     _check_elements(_mapping(raw, where), where)
+    conditions, fault = _judged(raw, version, where)
     return Statement(
         policy=name,
         sid=sid,
@@ -90,8 +96,17 @@ def _statement(raw: Any, name: str, index: int, version: str) -> Statement:
         not_resources=_resources(raw, "NotResource", version, where),
         principals=_principals(raw, where),
         not_principals=None,
-        conditions=_conditions(_mapping(raw.get("Condition", {}), f"{where}, Condition"), version, where),
+        conditions=conditions,
+        fault=fault,
     )
+
+
+def _judged(raw: Mapping[str, Any], version: str, where: str) -> tuple[Mapping[str, Mapping[str, tuple[str, ...]]], str]:
+    """Conditions, and what is wrong with them."""
+    try:
+        return _conditions(_mapping(raw.get("Condition", {}), f"{where}, Condition"), version, where), ""
+    except PolicyError as error:
+        return {}, str(error)
 
 
 def _check_elements(raw: Mapping[str, Any], where: str) -> None:

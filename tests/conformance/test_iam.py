@@ -6,11 +6,12 @@
 import http.client
 import io
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -414,17 +415,50 @@ def test_an_index_has_an_arn_of_its_own(account, table):
     Acting(account, allow("dynamodb:Query", f"{table_arn(table)}/index/*"))("dynamodb").query(**query)
 
 
-def test_only_one_of_many_who_write_the_same_new_item_wins(account, table):
-    """amazondynamodb/latest/developerguide/WorkingWithItems.html#WorkingWithItems.ConditionalUpdate: a conditional write is atomic."""
-    dynamodb = account.client("dynamodb")
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns far more often than they would, so that what is not one step comes apart."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def test_only_one_of_many_who_write_the_same_new_item_wins(account, table, bucket, restless):
+    """amazondynamodb/latest/developerguide/WorkingWithItems.html#WorkingWithItems.ConditionalUpdate and S3: userguide/conditional-writes.html:
+    a conditional write is atomic, and so is a counter."""
+    dynamodb, s3 = account.client("dynamodb"), account.client("s3")
 
     def put(key: str) -> str:
         return error_of(dynamodb.put_item, TableName=table, Item={"k": {"S": key}}, ConditionExpression="attribute_not_exists(k)")
 
+    def upload(key: str) -> str:
+        return error_of(s3.put_object, Bucket=bucket, Key=key, Body=b"", IfNoneMatch="*")
+
+    def add(_: int) -> None:
+        count = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+        dynamodb.update_item(TableName=table, Key={"k": {"S": "counter"}}, **count)
+
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(put, [str(number // 8) for number in range(320)]))
-    assert told.count("") == 40
-    assert set(told) == {"", "ConditionalCheckFailedException"}
+        for write, refused in ((put, "ConditionalCheckFailedException"), (upload, "PreconditionFailed")):
+            told = list(pool.map(write, [f"new-{number // 8}" for number in range(320)]))
+            assert (told.count(""), set(told)) == (40, {"", refused})
+        list(pool.map(add, range(200)))
+    assert dynamodb.get_item(TableName=table, Key={"k": {"S": "counter"}})["Item"]["n"] == {"N": "200"}
+
+
+def test_an_object_may_be_written_and_read_by_many_at_once(account, bucket, restless):
+    """S3: userguide/Welcome.html#ConsistencyModel: a reader gets one version whole, the last writer wins, nobody gets an error."""
+    s3 = account.client("s3")
+
+    def turn(number: int) -> bytes:
+        s3.put_object(Bucket=bucket, Key="shared", Body=str(number % 10).encode() * 5000)
+        s3.copy_object(Bucket=bucket, Key=f"copy-{number % 2}", CopySource={"Bucket": bucket, "Key": "shared"})
+        return bytes(s3.get_object(Bucket=bucket, Key="shared")["Body"].read())
+
+    with ThreadPoolExecutor(8) as pool:
+        for body in pool.map(turn, range(160)):
+            assert (len(body), len(set(body))) == (5000, 1)
 
 
 # SQS, SNS: codes, words, policies

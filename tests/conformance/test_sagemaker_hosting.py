@@ -158,13 +158,20 @@ def test_a_deleted_endpoint_is_gone_and_so_is_its_process(account, hosting):
     until(lambda: set(account.cloud._processes.running) <= running)
 
 
-def test_an_endpoint_deleted_while_it_is_created_leaves_nothing(account, hosting):
+@pytest.mark.parametrize("healthy", [True, False])
+def test_an_endpoint_deleted_while_it_is_created_leaves_nothing(account, hosting, healthy):
     running = set(account.cloud._processes.running)
     config = hosting.simple(ping="503")
     name = hosting.create(config)
     until(lambda: set(account.cloud._processes.running) - running)
     hosting.sagemaker.delete_endpoint(EndpointName=name)
-    until(lambda: account.cloud.clock.advance(61) or set(account.cloud._processes.running) <= running)
+    if healthy:
+        (ping,) = account.cloud._folder.glob(f"sagemaker/endpoint-{name}-*/model/ping")
+        ping.write_text("200")
+        until(lambda: set(account.cloud._processes.running) <= running)
+    else:
+        until(lambda: account.cloud.clock.advance(61) or set(account.cloud._processes.running) <= running)
+    assert hosting.sagemaker.list_endpoints(NameContains=name)["Endpoints"] == []
 
 
 # Variants: docs.aws.amazon.com/sagemaker/latest/dg/model-ab-testing.html

@@ -66,7 +66,7 @@ class Feed:
 
 def settle() -> None:
     """Time in which a poller that should do nothing would have done something; absence has no event to wait for."""
-    time.sleep(0.3)
+    time.sleep(0.2)
 
 
 @pytest.fixture

@@ -424,9 +424,19 @@ def test_pass_role_is_limited_to_a_service(service: str | None, allowed: bool) -
 )
 def test_refuses_by_name_what_it_does_not_know(statement: dict[str, Any], named: str) -> None:
     with pytest.raises(PolicyError, match="OnlyThis") as refused:
-        parse({"Version": "2012-10-17", "Statement": [{**statement, "Sid": "OnlyThis"}]}, "bucket policy")
+        ask(parse({"Version": "2012-10-17", "Statement": [{**statement, "Sid": "OnlyThis"}]}, "bucket policy"))
     assert named in str(refused.value)
     assert "bucket policy" in str(refused.value)
+
+
+# AWS's own ReadOnlyAccess has conditions on keys of services that are not here.
+def test_what_it_does_not_know_refuses_only_requests_that_the_statement_is_about() -> None:
+    strange = {"StringEquals": {"s3express:SessionMode": "ReadOnly"}}
+    statements = policy(allow("s3express:CreateSession", condition=strange), deny("s3:PutObject", condition=strange), allow("s3:*"))
+    assert ask(statements, "s3:GetObject").allowed
+    for action in ("s3express:CreateSession", "s3:PutObject"):
+        with pytest.raises(PolicyError, match="s3express:SessionMode"):
+            ask(statements, action)
 
 
 def test_names_the_index_of_a_statement_without_sid() -> None:
