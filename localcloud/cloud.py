@@ -29,7 +29,8 @@ class LocalCloud:
     def __init__(self, config: LocalConfig, port: int = 0, folder: Path | None = None) -> None:
         self._config = config
         self._port = port
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="localcloud-"))
+        self._own_folder = folder is None
+        self._folder = folder or Path()
 
     def __enter__(self) -> "LocalCloud":
         self.start()
@@ -68,7 +69,9 @@ class LocalCloud:
         from localcloud.iam.stored import Stored
 
         self.clock = clock = Clock()
-        self._processes = Processes(self._folder)
+        if self._own_folder:
+            self._folder = Path(tempfile.mkdtemp(prefix="localcloud-"))
+        self._processes = Processes(self._folder if self._own_folder else None)
         self.keys = KeyRing(clock.now)
         self.recorder = Recorder()
         self.stored = Stored()

@@ -112,7 +112,7 @@ class Failure(_Event):
             body = json.loads(self.cause)
         except ValueError:
             return self.cause
-        reasons = (body.get(name) for name in ("errorMessage", "FailureReason", "ExitMessage")) if isinstance(body, dict) else ()
+        reasons = (body.get(name) for name in ("errorMessage", "ExitMessage", "FailureReason")) if isinstance(body, dict) else ()
         return next((str(reason) for reason in reasons if reason), self.cause)
 
 

@@ -17,9 +17,8 @@ class Remover(Construct):
 
     def remove_endpoints(self, scope: Construct, name: str) -> None:
         """The endpoint of a name, and all endpoints, configs and models whose names begin with it and a hyphen."""
-        kinds = ("endpoint", "endpoint-config", "model")
-        owned = [f"{self._arn}:{kind}/{name}{rest}" for kind in kinds for rest in ("", "-*")]
-        self._function.allow("sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel", on=owned)
+        for action, kind in (("DeleteEndpoint", "endpoint"), ("DeleteEndpointConfig", "endpoint-config"), ("DeleteModel", "model")):
+            self._function.allow(f"sagemaker:{action}", on=[f"{self._arn}:{kind}/{name}{rest}" for rest in ("", "-*")])
         self._function.allow("sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels", on=["*"])  # no resource level
         self._custom(scope, "RemoveEndpoints", {"Endpoints": name})
 

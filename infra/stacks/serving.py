@@ -81,20 +81,21 @@ class ServingStack(Stack):
         function = Function(
             self, step, stage=self._stage, layers=self._layers.light, settings=settings, environment=environment, timeout=Duration.seconds(timeout_s)
         )
-        function.allow("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:ConditionCheckItem", on=[self._data.ledger.table_arn])
+        function.allow("dynamodb:GetItem", on=[self._data.ledger.table_arn])
         return function
 
     def _steps(self) -> dict[str, Function]:
         ledger, lake = {"LEDGER_TABLE": self._data.ledger.table_name}, {"LAKE_BUCKET": self._data.lake.bucket_name}
         stage = {"STAGE": self._stage.name}
         claim = self._function("release_claim", env.ReleaseClaimSettings, stage | ledger | lake | {"MAX_BAKE_S": str(self._stage.max_bake_s)})
+        claim.allow("dynamodb:PutItem", on=[self._data.ledger.table_arn])
         claim.allow("s3:GetObject", on=[self._data.lake.arn_for_objects("*/code/*")])
         verify = self._function("release_verify", env.ReleaseVerifySettings, ledger)
         smoke = self._function("release_smoke", env.ReleaseSmokeSettings, ledger | lake, timeout_s=120)
         smoke.allow("s3:GetObject", on=[self._data.lake.arn_for_objects("*/runs/*/evaluate/*")])
         smoke.allow("sagemaker:InvokeEndpoint", on=self._sagemaker("endpoint"))
         finish = self._function("release_finish", env.ReleaseFinishSettings, stage | ledger, timeout_s=60)
-        finish.allow("dynamodb:DeleteItem", on=[self._data.ledger.table_arn])
+        finish.allow("dynamodb:PutItem", "dynamodb:DeleteItem", on=[self._data.ledger.table_arn])
         finish.allow("sagemaker:UpdateModelPackage", on=self._sagemaker("model-package"))
         finish.allow("sagemaker:DeleteEndpoint", on=self._sagemaker("endpoint"))
         finish.allow("sagemaker:ListEndpoints", on=["*"])  # it has no resource level
@@ -113,11 +114,12 @@ class ServingStack(Stack):
             texts={"Stage": self._stage.name, "ServeRole": serve.role.role_arn, "AlarmNames": f"{{{names}}}"},
             numbers={"PollSeconds": self._stage.poll_s, "BakePollSeconds": self._stage.bake_poll_s}, topic=self._data.topic,
         )  # fmt: skip
-        machine.allow(
-            "sagemaker:CreateModel", "sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",
-            "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", "sagemaker:AddTags",
-            on=self._sagemaker("model", "endpoint-config", "endpoint"),
-        )  # fmt: skip
+        endpoints = ("CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint")
+        machine.allow("sagemaker:CreateModel", "sagemaker:AddTags", on=self._sagemaker("model"))
+        machine.allow("sagemaker:CreateEndpointConfig", "sagemaker:AddTags", on=self._sagemaker("endpoint-config"))
+        machine.allow(*(f"sagemaker:{verb}" for verb in endpoints), "sagemaker:AddTags", on=self._sagemaker("endpoint"))
+        # These two are asked for on the config too. docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+        machine.allow("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", on=self._sagemaker("endpoint-config"))
         machine.allow("cloudwatch:DescribeAlarms", on=[f"arn:{Aws.PARTITION}:cloudwatch:{Aws.REGION}:{Aws.ACCOUNT_ID}:alarm:*"])
         passed: dict[str, object] = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
         machine.allow("iam:PassRole", on=[serve.role.role_arn], conditions=passed)

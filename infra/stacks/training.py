@@ -85,9 +85,9 @@ class TrainingStack(Stack):
             timeout=Duration.seconds(timeout_s),
         )
 
-    def _ledger(self, function: Function) -> None:
-        """Records are read and conditionally written, never deleted."""
-        function.allow("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:ConditionCheckItem", on=[self._data.ledger.table_arn])
+    def _ledger(self, function: Function, *verbs: str) -> None:
+        """Records are read and conditionally written, never deleted; what a run writes is fenced by a check of its epoch."""
+        function.allow(*(f"dynamodb:{verb}" for verb in verbs), on=[self._data.ledger.table_arn])
 
     def _models_of(self, function: Function) -> None:
         path = f"arn:{Aws.PARTITION}:ssm:{Aws.REGION}:{Aws.ACCOUNT_ID}:parameter{keys.parameter_name(self._stage.name, '*')}"
@@ -105,7 +105,7 @@ class TrainingStack(Stack):
         lake = {"LAKE_BUCKET": self._data.lake.bucket_name}
         ledger = {"LEDGER_TABLE": self._data.ledger.table_name}
         claim = self._function("claim", env.ClaimSettings, self._common | lake, memory_mb=512, timeout_s=300)
-        self._ledger(claim)
+        self._ledger(claim, "Query", "PutItem", "ConditionCheckItem")
         self._models_of(claim)
         self._lake(claim, write=("*/code/*", "*/runs/*"))
         for folder in self._folders:
@@ -118,27 +118,28 @@ class TrainingStack(Stack):
             memory_mb=3008,
             timeout_s=900,
         )
-        self._ledger(prepare)
+        self._ledger(prepare, "GetItem", "Query", "PutItem", "ConditionCheckItem")
         self._lake(prepare, read=("*/code/*", "*/runs/*", "*/parts/*"), write=("*/parts/*",))
         # ListBucket makes a missing object answer 404, not 403: the reason an upload is refused for must be the true one.
         prepare.allow("s3:ListBucket", on=[self._data.lake.bucket_arn, self._data.landing.bucket_arn])
-        prepare.allow("s3:GetObject", "s3:GetObjectVersion", on=[self._data.landing.arn_for_objects("*")])
+        prepare.allow("s3:GetObjectVersion", on=[self._data.landing.arn_for_objects("*")])
         assemble = self._function("assemble", env.AssembleSettings, ledger | lake, memory_mb=1024, timeout_s=300)
-        self._ledger(assemble)
+        self._ledger(assemble, "GetItem", "Query", "PutItem", "ConditionCheckItem")
         self._lake(assemble, read=("*/code/*", "*/parts/*/part.json"), write=("*/datasets/*",))
         # The release machine's stack comes later; CloudFormation names a machine by its logical id, which starts with Release.
         releases = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:execution:Release*:*"
         assemble.allow("states:DescribeExecution", on=[releases])
         gate = self._function("gate", env.GateSettings, ledger | lake)
-        self._ledger(gate)
+        self._ledger(gate, "GetItem", "PutItem", "ConditionCheckItem")
         self._lake(gate, read=("*/code/*", "*/runs/*/evaluate/*"))
         register = self._function("register", env.RegisterSettings, self._common | lake)
-        self._ledger(register)
+        self._ledger(register, "GetItem", "PutItem", "ConditionCheckItem")
         self._lake(register, read=("*/code/*", "*/runs/*/evaluate/*"))
-        register.allow("sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
+        register.allow("sagemaker:CreateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
+        register.allow("sagemaker:UpdateModelPackage", on=self._sagemaker("model-package"))
         finish = self._function("finish", env.FinishSettings, ledger | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
-        self._ledger(finish)
-        self.tick_queue.queue.grant_send_messages(finish.role)
+        self._ledger(finish, "GetItem", "Query", "PutItem", "ConditionCheckItem")
+        finish.allow("sqs:SendMessage", on=[self.tick_queue.queue.queue_arn])
         return {"Claim": claim, "Prepare": prepare, "Assemble": assemble, "Gate": gate, "Register": register, "Finish": finish}
 
     def _sagemaker(self, *kinds: str) -> list[str]:
@@ -164,11 +165,9 @@ class TrainingStack(Stack):
             numbers={"ImageWaitSeconds": self._stage.image_wait_s, "PollSeconds": self._stage.poll_s}, topic=self._data.topic,
         )  # fmt: skip
         machine.allow("ecr:DescribeImages", on=[repository.repository_arn])
-        machine.allow(
-            "sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob", "sagemaker:CreateProcessingJob",
-            "sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob", "sagemaker:AddTags",
-            on=self._sagemaker("training-job", "processing-job"),
-        )  # fmt: skip
+        for kind, path in (("Training", "training-job"), ("Processing", "processing-job")):
+            verbs = (f"Create{kind}Job", f"Describe{kind}Job", f"Stop{kind}Job", "AddTags")
+            machine.allow(*(f"sagemaker:{verb}" for verb in verbs), on=self._sagemaker(path))
         passed: dict[str, object] = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
         machine.allow("iam:PassRole", on=[train.role.role_arn, evaluate.role.role_arn], conditions=passed)
         rules = [f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")]
@@ -191,9 +190,9 @@ class TrainingStack(Stack):
         target = targets.SqsQueue(cast("sqs.IQueue", self.intake_queue.queue), dead_letter_queue=cast("sqs.IQueue", self.intake_queue.dead))
         rule.add_target(cast("events.IRuleTarget", target))
         intake = self._function("intake", env.IntakeSettings, self._common | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
-        self._ledger(intake)
+        self._ledger(intake, "GetItem", "PutItem")
         self._models_of(intake)
-        self.tick_queue.queue.grant_send_messages(intake.role)
+        intake.allow("sqs:SendMessage", on=[self.tick_queue.queue.queue_arn])
         self._feed(intake, self.intake_queue)
         for step in ("intake", "prepare"):
             metric = self._refused(step)
@@ -211,7 +210,7 @@ class TrainingStack(Stack):
         """Delay queue → start → machine."""
         arn = self.machine.machine.state_machine_arn
         start = self._function("start", env.StartSettings, self._common | {"TRAINING_MACHINE_ARN": arn})
-        self._ledger(start)
+        self._ledger(start, "GetItem", "Query", "PutItem")
         self._models_of(start)
         start.allow("states:StartExecution", on=[arn])
         start.allow("states:DescribeExecution", on=[executions_of(self.machine)])

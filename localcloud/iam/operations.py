@@ -123,8 +123,8 @@ TEMPLATES: dict[str, dict[str, str]] = {
     ) | _rows("arn:aws:kms:{region}:{account}:{AliasName}", "CreateAlias", "DeleteAlias", "UpdateAlias") | _rows(ALL, "CreateKey", "ListAliases", "ListKeys"),
     "lambda": _rows(
         "function:{FunctionName}", "AddPermission", "CreateFunction", "DeleteFunction", "DeleteFunctionConcurrency", "DeleteFunctionEventInvokeConfig",
-        "GetFunction", "GetFunctionConfiguration", "GetPolicy", "Invoke", "PutFunctionConcurrency", "PutFunctionEventInvokeConfig", "RemovePermission",
-        "UpdateFunctionCode", "UpdateFunctionConfiguration",
+        "GetFunction", "GetFunctionConcurrency", "GetFunctionConfiguration", "GetPolicy", "Invoke", "PutFunctionConcurrency",
+        "PutFunctionEventInvokeConfig", "RemovePermission", "UpdateFunctionCode", "UpdateFunctionConfiguration",
     ) | _rows("{Resource}", "TagResource", "UntagResource")
     | _rows("event-source-mapping:{UUID}", "DeleteEventSourceMapping", "GetEventSourceMapping", "UpdateEventSourceMapping")
     | _rows("layer:{LayerName}", "PublishLayerVersion") | _rows("layer:{LayerName}:{VersionNumber}", "DeleteLayerVersion", "GetLayerVersion")

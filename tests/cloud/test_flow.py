@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
@@ -208,3 +209,48 @@ def assert_answers_as(stage: Deployment, name: str) -> None:
     flights = pl.read_csv(month_csv(2)).head(1).drop("late", "flight_id", "time_hour", "tailnum")
     _, named = stage.predict(json.dumps({"instances": flights.to_dicts()}).encode())
     assert named == name
+
+
+# Permissions: the two tests below look back at all that the tests above made happen.
+
+UNNEEDED = (
+    ("EmptyBucket", "s3:*", "when the stage is destroyed: tests/long/test_cdk_cli.py"),
+    ("Remover", "sagemaker:*", "when the stage is destroyed: tests/long/test_cdk_cli.py"),
+    ("Build", "*", "the CDK gives every project its log group, report groups and the bucket of its source"),
+    ("*", "cloudwatch:PutMetricData", "SageMaker publishes what an instance uses; there is no instance here"),
+    ("*", "sqs:ChangeMessageVisibility", "the CDK gives it to every consumer of a queue"),
+    ("*", "sqs:GetQueueUrl", "the CDK gives it to every consumer of a queue"),
+    ("*", "sagemaker:AddTags", "a Create call with tags asks for it"),
+    ("Register", "sagemaker:CreateModelPackage", "asked for on the group as well as on the package"),
+    ("Release", "sagemaker:*Endpoint", "asked for on the config as well as on the endpoint"),
+    ("Training", "sagemaker:Stop*Job", "when an execution is stopped while a job runs"),
+    ("Start", "states:DescribeExecution", "when an upload comes while a run holds the lease"),
+    ("Start", "dynamodb:PutItem", "when the lease's owner is dead"),
+    ("Assemble", "states:DescribeExecution", "when a release of the model runs"),
+    ("ReleaseClaim", "states:DescribeExecution", "when another release holds the model"),
+    ("ReleaseFinish", "sagemaker:ListEndpoints", "when a candidate endpoint is gone already"),
+    ("Finish", "sqs:SendMessage", "when uploads came during the run"),
+    ("Prepare", "s3:ListBucket", "a missing upload must be told from a forbidden one"),
+)
+"""(step, action, why): grants that nothing above needs, and why each is there all the same."""
+
+
+def test_no_call_of_all_this_was_denied(stage, january):
+    assert [str(record) for record in stage.cloud.recorder.denied()] == []
+
+
+def test_every_grant_was_needed_or_says_why_it_is_there(stage, january):
+    recorder, stored = stage.cloud.recorder, stage.cloud.stored
+    roles = [role for role in stage.client("iam").list_roles()["Roles"] if role["RoleName"].startswith("tidemill-")]
+    assert len(roles) > 15
+    unused = {
+        (role["RoleName"].split("-")[3], action, resource)
+        for role in roles
+        for _, action, resource in recorder.unused(role["Arn"], stored.identity(role["Arn"]))
+    }
+    unexplained = [
+        (step, action, resource)
+        for step, action, resource in sorted(unused)
+        if not any(step.startswith(known.replace("*", "")) and fnmatchcase(action, pattern) for known, pattern, _ in UNNEEDED)
+    ]
+    assert unexplained == []

@@ -103,7 +103,8 @@ def left(cloud: LocalCloud) -> None:
     assert cloud.clients("stepfunctions").list_state_machines()["stateMachines"] == []
     assert cloud.clients("events").list_rules()["Rules"] == []
     assert cloud.clients("cloudwatch").describe_alarms()["MetricAlarms"] == []
-    assert cloud.clients("ecr").describe_repositories()["repositories"] == []
+    repositories = [r["repositoryName"] for r in cloud.clients("ecr").describe_repositories()["repositories"]]
+    assert [name for name in repositories if not name.startswith("cdk-")] == []
     assert [r["RoleName"] for r in cloud.clients("iam").list_roles()["Roles"] if not r["RoleName"].startswith("cdk-")] == []
     sagemaker = cloud.clients("sagemaker")
     assert sagemaker.list_endpoints()["Endpoints"] + sagemaker.list_endpoint_configs()["EndpointConfigs"] + sagemaker.list_models()["Models"] == []

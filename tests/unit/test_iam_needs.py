@@ -11,6 +11,7 @@ import pytest
 
 from localcloud.errors import NotSupported
 from localcloud.iam import conditions
+from localcloud.iam.evaluate import Principal, Request, decide
 from localcloud.iam.needs import needs
 from localcloud.iam.operations import ACTIONS, PASSED_ROLES, PREFIXES, S3, TAGGING, TEMPLATES
 from localcloud.iam.policy import PolicyError, parse
@@ -253,8 +254,9 @@ def test_copying_from_an_access_point_is_refused() -> None:
 )
 def test_a_condition_on_a_key_without_values_is_refused_by_name(key: str) -> None:
     statement = {"Sid": "Only", "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringEquals": {key: "x"}}}
+    policy = parse({"Version": "2012-10-17", "Statement": statement}, "p")
     with pytest.raises(PolicyError, match=f"Only.*{key}"):
-        parse({"Version": "2012-10-17", "Statement": statement}, "p")
+        decide(Request(Principal(arn=ROLE, account="123456789012"), "s3:GetObject", "arn:aws:s3:::b/k", {}), policy)
 
 
 ACTIONS_ONLY = {
