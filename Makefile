@@ -31,7 +31,8 @@ check: setup ## ruff, mypy --strict, import contracts, fast tests
 	.venv/bin/lint-imports
 	$(RUN) -m pytest tests/unit tests/contracts -n 2
 
-test: check ## check, and the whole flow on localcloud
+test: check ## check, localcloud's conformance suites, and the whole flow on it
+	$(RUN) -m pytest tests/conformance -n 2 --dist loadfile
 	$(RUN) -m pytest tests/cloud -m "not long"
 
 test-long: setup ## the slow proofs: the CDK CLI, the container's install, the demo
