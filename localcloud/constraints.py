@@ -21,7 +21,7 @@ PROPERTY = re.compile(r"\\p\{(\w+)\}")
 POSIX = {"ASCII": r"\x00-\x7f", "Alnum": "a-zA-Z0-9", "Print": r"\x20-\x7e"}
 TRAILING_SIZE = re.compile(r"\$\{\d+,\d+\}$")
 """An end with a repetition, in two of SageMaker's patterns; the length is checked by itself."""
-CODES = {"lambda": "ValidationException", "cloudformation": "ValidationError", "codebuild": "InvalidInputException"}
+CODES = {"lambda": "ValidationException", "cloudformation": "ValidationError", "sts": "ValidationError", "codebuild": "InvalidInputException"}
 
 
 def check_constraints(service: str, operation: str, parameters: dict[str, Any]) -> None:

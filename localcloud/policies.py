@@ -1,7 +1,7 @@
-"""Bucket policies are kept and shown, but not yet evaluated: one seam of moto.
+"""moto's own reading of bucket policies is switched off: one seam of moto.
 
-moto 5.2.5 evaluates them without knowing the condition operator Bool, so that the usual "TLS only" statement denies every
-PutObject. Until localcloud evaluates permissions itself, no policy denies anything here; docs/local-vs-aws.md says so.
+It does not know the condition operator Bool, so that the usual "TLS only" statement would deny every PutObject. The front has
+evaluated the policy before moto sees the request: localcloud.iam.
 """
 
 from moto.iam.access_control import PermissionResult

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import boto3
 import pytest
-from moto import mock_aws
+from moto import backends, mock_aws
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request
 from moto.core.routing import get_service_router
@@ -114,9 +114,12 @@ def test_roles_hold_their_policies(client):
     arn = iam.create_policy(PolicyName="managed", PolicyDocument=POLICY)["Policy"]["Arn"]
     iam.attach_role_policy(RoleName="r", PolicyArn=arn)
     iam.put_role_permissions_boundary(RoleName="r", PermissionsBoundary=arn)
+    iam.tag_role(RoleName="r", Tags=[{"Key": "a", "Value": "b"}])
     (role,) = [role for role in iam_backends[ACCOUNT]["aws"].roles.values() if role.name == "r"]
     assert role.arn == f"arn:aws:iam::{ACCOUNT}:role/r"
     assert role.policies == {"inline": POLICY}
+    assert role.tags == [{"Key": "a", "Value": "b"}]
+    assert hasattr(role, "max_session_duration")
     assert json.loads(role.assume_role_policy_document) == json.loads(POLICY)
     (policy,) = role.managed_policies.values()
     assert [v.document for v in policy.versions if v.version_id == policy.default_version_id] == [POLICY]
@@ -154,6 +157,17 @@ def test_keys_and_what_is_encrypted_with_them(client):
     bucket = s3_backends[ACCOUNT]["aws"].buckets["secret"]
     assert bucket.encryption["Rule"]["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == key["Arn"]
     assert (bucket.keys.get("k").encryption, bucket.keys.get("k").kms_key_id) == ("aws:kms", key["Arn"])
+
+
+def test_a_ciphertext_begins_with_its_keys_id(client):
+    """localcloud.iam.stored"""
+    key = client("kms").create_key()["KeyMetadata"]["KeyId"]
+    assert client("kms").encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"].startswith(key.encode())
+
+
+def test_moto_lists_its_own_modules_in_one_function():
+    """localcloud.front keeps the list: moto reads its folder on every request."""
+    assert "list_of_moto_modules()" in inspect.getsource(backends)
 
 
 def test_requests_are_parsed_and_answers_serialized_by_botocores_models():
