@@ -30,6 +30,7 @@ from infra.settings import stage
 from localcloud import ACCOUNT, REGION
 from localcloud.clients import Clients
 from localcloud.cloudformation.assembly import deploy
+from tidemill import environment
 from tidemill.adapters.ledger import DynamoLedger
 from tidemill.cli.flights import month_csv
 
@@ -122,7 +123,10 @@ class Chain:
 
     def arrivals(self, name: str) -> dict[str, float]:
         """Key → when the function's handler began with it."""
-        events = self._clients("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+        logs, group = self._clients("logs"), f"/aws/lambda/{name}"
+        if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            return {}
+        events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
         lines = [json.loads(e["message"]) for page in events for e in page["events"] if e["message"].startswith('{"at"')]
         return {key: line["at"] for line in lines for key in keys_in(line["event"])}
 
@@ -200,10 +204,14 @@ def imports() -> dict[str, list[float]]:
     local = stage("local")
     ensure(local)
     found: dict[str, list[float]] = {}
-    for name, module, layers in (("light", "gate", ("light",)), ("prepare", "prepare", ("light", "frames"))):
+    for name, module, settings, layers in (
+        ("light", "gate", environment.GateSettings, ("light",)), ("prepare", "prepare", environment.PrepareSettings, ("light", "frames")),
+    ):  # fmt: skip
         path = ":".join([str(ROOT / "lambdas"), *(str(folder_of(layer, local) / "python") for layer in layers)])
         code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "AWS_DEFAULT_REGION": REGION, "POWERTOOLS_SERVICE_NAME": module}
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "AWS_DEFAULT_REGION": REGION, "POWERTOOLS_SERVICE_NAME": module} | dict.fromkeys(
+            settings.names(), "x"
+        )
         argv = [str(ROOT / ".venv-lambda/bin/python"), "-c", code]
         runs = [subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout for _ in range(REPEATS + 1)]
         found[name] = [float(seconds) for seconds in runs[1:]]

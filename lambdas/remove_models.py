@@ -1,8 +1,9 @@
 """Custom resource of the local stage: removes what runs and releases made, which no stack owns, before its stack goes.
 
-`Endpoints`: a name; it, and what is named after it, goes: endpoints, their configs and models. `Packages`: a package group.
+`Endpoints`: a name; it, and what is named after it and a version, goes: endpoints, their configs and models. `Packages`: a package group.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,8 +31,8 @@ def remove(properties: dict[str, Any]) -> None:
 
 
 def named_after(sagemaker: Any, operation: str, kind: str, name: str) -> Iterator[str]:
-    """Names that are `name`, or begin with it and a hyphen."""
+    """Names that are `name`, or go on with a hyphen and a version number: another model's name may begin with this one's."""
     for page in sagemaker.get_paginator(operation).paginate(NameContains=name):
         for item in page[f"{kind}s"]:
-            if item[f"{kind}Name"] == name or item[f"{kind}Name"].startswith(f"{name}-"):
+            if re.fullmatch(rf"{re.escape(name)}(-\d.*)?", item[f"{kind}Name"]):
                 yield item[f"{kind}Name"]

@@ -14,6 +14,7 @@ from localcloud.doctor import examine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A local AWS on moto that executes what it is given.")
 PORT = 4566
+SIGNAL_S = 0.2
 
 
 def exports(endpoint: str) -> str:
@@ -33,7 +34,8 @@ def wait_for_stop() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    while not stop.wait(SIGNAL_S):  # python runs the handler in this thread only, which must wake up for it: another may get the signal
+        pass
 
 
 @app.command()

@@ -114,7 +114,7 @@ class ServingStack(Stack):
             texts={"Stage": self._stage.name, "ServeRole": serve.role.role_arn, "AlarmNames": f"{{{names}}}"},
             numbers={"PollSeconds": self._stage.poll_s, "BakePollSeconds": self._stage.bake_poll_s}, topic=self._data.topic,
         )  # fmt: skip
-        endpoints = ("CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint")
+        endpoints = ("CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "DeleteEndpoint")
         machine.allow("sagemaker:CreateModel", "sagemaker:AddTags", on=self._sagemaker("model"))
         machine.allow("sagemaker:CreateEndpointConfig", "sagemaker:AddTags", on=self._sagemaker("endpoint-config"))
         machine.allow(*(f"sagemaker:{verb}" for verb in endpoints), "sagemaker:AddTags", on=self._sagemaker("endpoint"))

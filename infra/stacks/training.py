@@ -63,7 +63,8 @@ class TrainingStack(Stack):
             scope,
             "Packages",
             model_package_group_name=keys.package_group(stage.name, spec.name),
-            model_package_group_description=spec.question or spec.name,
+            # Not the question: another description replaces the group, and its name is taken.
+            model_package_group_description=f"Models of {spec.name}",
         )
         group.apply_removal_policy(removal(stage))
         if self._remover is not None:

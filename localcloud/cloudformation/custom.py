@@ -58,6 +58,8 @@ def _request(context: Context, name: str, kind: str, p: Properties, more: dict[s
         response = box.wait(ANSWER_TIMEOUT_S)
     if response is None:
         raise CustomResourceFailed(f"{context.logical_id}: the function returned but sent no answer to ResponseURL")
+    if kind == "Create" and response.get("PhysicalResourceId"):
+        context.begun.append(response["PhysicalResourceId"])
     if response.get("Status") != "SUCCESS":
         raise CustomResourceFailed(f"{context.logical_id}: {response.get('Reason', 'FAILED without a reason')}")
     physical_id = response.get("PhysicalResourceId") or more.get("PhysicalResourceId") or f"{context.logical_id}-{event['RequestId']}"

@@ -1,22 +1,27 @@
 """The engine: make a stack's resources what a template says, or put everything back."""
 
 import logging
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from botocore.exceptions import ClientError
+
 from localcloud.clients import Clients
 from localcloud.cloudformation.custom import custom_type
-from localcloud.cloudformation.intrinsics import Resolver
+from localcloud.cloudformation.intrinsics import Resolver, text_of
 from localcloud.cloudformation.stack import Resource, Stack
-from localcloud.cloudformation.template import RESOURCE_KEYS, creation_order
+from localcloud.cloudformation.template import RESOURCE_KEYS, creation_order, deletion_order, references
 from localcloud.cloudformation.types import KNOWN
 from localcloud.cloudformation.types.base import Context, Made, ResourceType
 from localcloud.errors import ServiceError
 
 log = logging.getLogger("localcloud")
+
+
+POLICIES = ("Delete", "Retain", "RetainExceptOnCreate")
 
 
 class ResourceFailed(Exception):
@@ -50,8 +55,26 @@ def check_known(template: Mapping[str, Any]) -> None:
         else:
             unknown = kind.unknown_properties(resource.get("Properties", {}))
             faults += [f"{path}.{place}: property not known to localcloud for {resource['Type']}" for place in unknown]
+    faults += _dangling(template)
     if faults:
         raise ServiceError("ValidationError", "; ".join(faults))
+
+
+def _dangling(template: Mapping[str, Any]) -> Iterator[str]:
+    """References and dependencies that lead nowhere, and policies that do not exist."""
+    resources = template["Resources"]
+    known = {*resources, *template.get("Parameters", {})}
+    places = {f"Resources.{name}": resource for name, resource in resources.items()}
+    places |= {f"Outputs.{name}": output for name, output in template.get("Outputs", {}).items()}
+    for place, body in places.items():
+        depends = body.get("DependsOn", [])
+        named = {name for name in references(body) if isinstance(name, str) and not name.startswith("AWS::")}
+        yield from (f"{place}: unresolved reference {name}" for name in sorted(named - known))
+        missing = {*([depends] if isinstance(depends, str) else depends)} - set(resources)
+        yield from (f"{place}.DependsOn: no resource {name}" for name in sorted(missing))
+        for key in ("DeletionPolicy", "UpdateReplacePolicy"):
+            if body.get(key, "Delete") not in POLICIES:
+                yield f"{place}.{key}: {body[key]} is none of {', '.join(POLICIES)}"
 
 
 class Exports(Protocol):
@@ -74,33 +97,34 @@ class Engine:
     def apply(self, stack: Stack, target: Target, creating: bool) -> None:
         """Create or update; on a failure roll back. The stack's status and events tell the outcome."""
         kind = "CREATE" if creating else "UPDATE"
-        before = (stack.template_text, stack.template, stack.parameters)
+        before = replace(stack)
         stack.set_status(f"{kind}_IN_PROGRESS", "User Initiated")
-        step = _Step(self, stack, target)
+        step: _Step | None = None
         try:
+            step = _Step(self, stack, target)
             step.forward()
             outputs = step.outputs()
             self._exports.check(stack, outputs)
-            stack.outputs, stack.imports = outputs, step.imports
-            stack.template_text, stack.template, stack.parameters = target.text, target.template, target.parameters
-            stack.updated = None if creating else datetime.now(UTC)
-            if not creating:
-                stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-            step.clean_up()
-            stack.set_status(f"{kind}_COMPLETE")
         except Exception as error:
             if not isinstance(error, ResourceFailed | ServiceError):
                 log.exception("stack %s", stack.name)
             self._roll_back(stack, step, creating, str(error))
-            if not creating:
-                stack.template_text, stack.template, stack.parameters = before
+            return
+        old = before.template.get("Resources", {})
+        stack.outputs, stack.imports = outputs, step.imports
+        stack.template_text, stack.template, stack.parameters = target.text, target.template, target.parameters
+        if not creating:
+            stack.updated = datetime.now(UTC)
+            stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+            step.clean_up(old)
+        stack.set_status(f"{kind}_COMPLETE")
 
     def delete(self, stack: Stack) -> None:
-        """Delete every resource, last made first. A resource that will not go leaves the stack DELETE_FAILED."""
+        """Delete every resource, users before what they use. A resource that will not go leaves the stack DELETE_FAILED."""
         stack.set_status("DELETE_IN_PROGRESS", "User Initiated")
         try:
-            for resource in reversed(list(stack.resources.values())):
-                self.remove(stack, resource)
+            for name in deletion_order(stack.template.get("Resources", {}), stack.resources):
+                self.remove(stack, stack.resources[name])
         except ResourceFailed as error:
             stack.set_status("DELETE_FAILED", str(error))
             return
@@ -172,16 +196,23 @@ class Engine:
         if value is None:
             raise ServiceError("ValidationError", f"Parameters: [{name}] must have values")
         if spec["Type"].startswith("AWS::SSM::Parameter::Value"):
-            return self._clients(stack)("ssm").get_parameter(Name=value)["Parameter"]["Value"]
+            return self._ssm(stack, name, value)
         if spec["Type"] in ("CommaDelimitedList",) or spec["Type"].startswith("List<"):
             return [item.strip() for item in str(value).split(",")] if value else []
         return str(value)
 
-    def _roll_back(self, stack: Stack, step: "_Step", creating: bool, reason: str) -> None:
+    def _ssm(self, stack: Stack, name: str, path: str) -> Any:
+        try:
+            return self._clients(stack)("ssm").get_parameter(Name=path)["Parameter"]["Value"]
+        except ClientError as error:
+            raise ServiceError("ValidationError", f"Unable to fetch parameters [{path}] from parameter store for {name}: {error}") from error
+
+    def _roll_back(self, stack: Stack, step: "_Step | None", creating: bool, reason: str) -> None:
         status = "ROLLBACK" if creating else "UPDATE_ROLLBACK"
         stack.set_status(f"{status}_IN_PROGRESS", reason)
         try:
-            step.backward()
+            if step is not None:
+                step.backward()
         except Exception as error:
             log.exception("rollback of %s", stack.name)
             stack.set_status(f"{status}_FAILED", str(error))
@@ -216,22 +247,31 @@ class _Step:
             self._bring(name, wanted[name])
         self._gone = [name for name in self._before if name not in wanted]
 
-    def clean_up(self) -> None:
-        """Delete what the template no longer has, and the old half of every replacement; last made first."""
-        for resource in reversed(self._replaced):
-            if resource.replace_policy.startswith("Retain"):
-                self._stack.event(resource.logical_id, resource.type, resource.made.physical_id, "DELETE_SKIPPED")
-            else:
+    def clean_up(self, old: Mapping[str, Any]) -> None:
+        """Delete what the template no longer has, and the old half of every replacement, users before what they use.
+
+        The update is done by now: what will not go is left behind, with its event, as on AWS.
+        """
+        leaving = {resource.logical_id: resource for resource in self._replaced} | {name: self._stack.resources[name] for name in self._gone}
+        for name in deletion_order(old, leaving):
+            resource = leaving[name]
+            keeps = resource.deletion_policy if name in self._gone else resource.replace_policy
+            if name in self._gone:
+                del self._stack.resources[name]
+            if keeps.startswith("Retain"):
+                self._stack.event(name, resource.type, resource.made.physical_id, "DELETE_SKIPPED")
+                continue
+            try:
                 self._engine.destroy(self._stack, resource)
-        for name in reversed(self._gone):
-            self._engine.remove(self._stack, self._stack.resources[name])
+            except ResourceFailed as error:
+                log.warning("stack %s: %s", self._stack.name, error)
 
     def outputs(self) -> list[dict[str, Any]]:
         out = []
         for key, output in self._target.template.get("Outputs", {}).items():
             if "Condition" in output and not self._resolver.condition(output["Condition"]):
                 continue
-            entry = {"OutputKey": key, "OutputValue": str(self._resolver.value(output["Value"]))}
+            entry = {"OutputKey": key, "OutputValue": text_of(self._resolver.value(output["Value"]))}
             entry |= {"Description": output["Description"]} if "Description" in output else {}
             out.append(entry | ({"ExportName": self._resolver.value(output["Export"]["Name"])} if "Export" in output else {}))
         return out
@@ -241,13 +281,21 @@ class _Step:
         for name in reversed(self._touched):
             now, before = self._stack.resources.get(name), self._before.get(name)
             if before is None and now is not None:
-                self._engine.destroy(self._stack, now)
-                del self._stack.resources[name]
+                self._undo_create(now)
             elif before is not None and now is not None and now.made.physical_id != before.made.physical_id:
                 self._engine.destroy(self._stack, now)
                 self._stack.resources[name] = before
             elif before is not None and now is not None:
                 self._change(name, now, before.properties, before.type, (before.deletion_policy, before.replace_policy))
+        for name, before in self._before.items():  # what was only told to be kept, or not to be
+            now = self._stack.resources[name]
+            self._stack.resources[name] = replace(now, deletion_policy=before.deletion_policy, replace_policy=before.replace_policy)
+
+    def _undo_create(self, resource: Resource) -> None:
+        """RetainExceptOnCreate keeps everywhere but here."""
+        if resource.deletion_policy == "RetainExceptOnCreate":
+            resource = replace(resource, deletion_policy="Delete")
+        self._engine.remove(self._stack, resource)
 
     def _bring(self, name: str, spec: dict[str, Any]) -> None:
         properties = self._resolver.value(deepcopy(spec.get("Properties", {})))
@@ -260,20 +308,30 @@ class _Step:
         elif current.properties != properties:
             self._change(name, current, properties, spec["Type"], policy)
         else:
-            current.deletion_policy, current.replace_policy = policy
+            self._stack.resources[name] = replace(current, deletion_policy=policy[0], replace_policy=policy[1])
 
     def _make(self, name: str, kind: str, properties: dict[str, Any], policy: tuple[str, str]) -> None:
         stack = self._stack
         stack.event(name, kind, "", "CREATE_IN_PROGRESS", properties=properties)
+        context = self._engine.context(stack, name)
         try:
-            made = self._engine.known(kind).create(self._engine.context(stack, name), properties)
+            made = self._engine.known(kind).create(context, properties)
         except Exception as error:
             stack.event(name, kind, "", "CREATE_FAILED", str(error), properties)
+            self._take_back(context, kind, properties)
             raise ResourceFailed(f"The following resource(s) failed to create: [{name}]: {error}") from error
         stack.resources.pop(name, None)
         stack.resources[name] = Resource(name, kind, made, properties, "CREATE_COMPLETE", *policy)
         self._touched.append(name)
         stack.event(name, kind, made.physical_id, "CREATE_COMPLETE", properties=properties)
+
+    def _take_back(self, context: Context, kind: str, properties: dict[str, Any]) -> None:
+        """Delete what was begun and not finished."""
+        for physical_id in context.begun:
+            try:
+                self._engine.destroy(self._stack, Resource(context.logical_id, kind, Made(physical_id), properties, "CREATE_FAILED"))
+            except ResourceFailed as error:
+                log.warning("stack %s: %s", self._stack.name, error)
 
     def _change(self, name: str, current: Resource, properties: dict[str, Any], kind: str, policy: tuple[str, str]) -> None:
         known = self._engine.known(kind)
@@ -289,6 +347,8 @@ class _Step:
             made = known.update(self._engine.context(stack, name), current.made, current.properties, properties)
         except Exception as error:
             stack.event(name, kind, current.made.physical_id, "UPDATE_FAILED", str(error), properties)
+            # Some of it may be done: the way back goes from what was attempted.
+            stack.resources[name] = Resource(name, kind, current.made, properties, "UPDATE_FAILED", *policy)
             self._touched.append(name)
             raise ResourceFailed(f"The following resource(s) failed to update: [{name}]: {error}") from error
         if made.physical_id != current.made.physical_id:  # a custom resource's answer: its old self is deleted at the end

@@ -82,14 +82,14 @@ class Resolver:
         def replace(match: Any) -> str:
             name = match[1]
             if name in named:
-                return str(named[name])
-            return str(self._getatt(name) if "." in name else self._ref(name))
+                return text_of(named[name])
+            return text_of(self._getatt(name) if "." in name else self._ref(name))
 
         return SUB_NAME.sub(replace, text).replace("${!", "${")
 
     def _join(self, argument: Any) -> str:
         separator, items = argument
-        return str(separator).join(str(item) for item in self.value(items))
+        return str(separator).join(text_of(item) for item in self.value(items))
 
     def _select(self, argument: Any) -> Any:
         index, items = self.value(argument)
@@ -105,7 +105,7 @@ class Resolver:
 
     def _equals(self, argument: Any) -> bool:
         left, right = self.value(argument)
-        return bool(str(left) == str(right))
+        return text_of(left) == text_of(right)
 
     def _and(self, argument: Any) -> bool:
         return all(self.value(argument))
@@ -129,3 +129,8 @@ class Resolver:
 
     def _base64(self, argument: Any) -> str:
         return base64.b64encode(str(self.value(argument)).encode()).decode()
+
+
+def text_of(value: Any) -> str:
+    """A scalar as CloudFormation writes it: booleans in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

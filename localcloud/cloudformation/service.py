@@ -1,5 +1,6 @@
 """The CloudFormation API, as the CDK CLI and boto3 use it."""
 
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from localcloud.cloudformation.engine import Engine, Target, check_known
 from localcloud.cloudformation.exports import AllExports
 from localcloud.cloudformation.stack import Resource, Stack
 from localcloud.cloudformation.template import parse
-from localcloud.errors import ServiceError
+from localcloud.errors import NotSupported, ServiceError
 from localcloud.front import Service, caller
 from localcloud.iam.authorizer import AccessDenied, Authorizer
 from localcloud.iam.needs import Need
@@ -24,6 +25,11 @@ CLOUDFORMATION = "cloudformation.amazonaws.com"
 
 NAMED_IAM = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName", "AWS::IAM::Policy": ""}
 """Types that ask for a capability, and the property that makes it the stronger one."""
+UNSUPPORTED = (
+    "DisableRollback", "ResourcesToImport", "ImportExistingResources", "NotificationARNs", "RollbackConfiguration", "StackPolicyBody", "StackPolicyURL",
+    "TimeoutInMinutes",
+)  # fmt: skip
+PARAMETER_KEYS = {"AllowedPattern", "AllowedValues", "ConstraintDescription", "Default", "Description", "NoEcho", "Type"}
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
@@ -63,6 +69,7 @@ class Stacks:
         self._stacks: dict[str, Stack] = {}
         self._deleted: dict[str, Stack] = {}
         self._change_sets: dict[tuple[str, str], ChangeSet] = {}
+        self._lock = threading.Lock()
         self._exports = AllExports(self._stacks)
         self._engine = Engine(self._acting, self._exports)
 
@@ -116,6 +123,10 @@ class Stacks:
         stack = self._stacks.get(p["StackName"]) or next((s for s in self._stacks.values() if s.id == p["StackName"]), None)
         if stack is None:
             return
+        if stack.status == "DELETE_IN_PROGRESS":
+            return
+        if stack.busy:
+            raise ServiceError("ValidationError", f"Stack [{stack.name}] cannot be deleted while in status {stack.status}")
         if stack.protected:
             raise ServiceError("ValidationError", f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
         self._exports.check(stack, [])
@@ -197,6 +208,7 @@ class Stacks:
             raise ServiceError(
                 "InvalidChangeSetStatus", f"ChangeSet [{change_set.id}] cannot be executed in its current status of [{change_set.status}]"
             )
+        self._check_free(change_set.stack)
         change_set.execution = "EXECUTE_IN_PROGRESS"
         change_set.stack.change_set_id = change_set.id
         del self._change_sets[change_set.stack.id, change_set.name]
@@ -238,23 +250,30 @@ class Stacks:
         return self._clients if stack.role is None else self._clients.acting(self._authorizer.acting(stack.role, CLOUDFORMATION))
 
     def _check_updatable(self, stack: Stack) -> None:
+        self._check_free(stack)
         if stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED"):
             raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
 
     def _apply(self, stack: Stack, target: Target, p: dict[str, Any], *, creating: bool) -> None:
-        if stack.busy:
-            raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+        self._check_free(stack)
         stack.tags, stack.capabilities = p.get("Tags", stack.tags), p.get("Capabilities", stack.capabilities)
         self._start(stack, "CREATE_IN_PROGRESS" if creating else "UPDATE_IN_PROGRESS", lambda: self._engine.apply(stack, target, creating))
 
+    def _check_free(self, stack: Stack) -> None:
+        if stack.busy:
+            raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+
     def _start(self, stack: Stack, status: str, work: Callable[[], None]) -> None:
-        stack.status = status
+        with self._lock:
+            self._check_free(stack)
+            stack.status = status
         threading.Thread(target=work, daemon=True, name=f"stack-{stack.name}").start()
 
     def _target(self, p: dict[str, Any], stack: Stack) -> Target:
         text = self._text(p, stack)
         template = parse(text)
         check_known(template)
+        _check_request(p)
         _check_capabilities(template, p.get("Capabilities") or [])
         parameters = {
             item["ParameterKey"]: stack.parameters.get(item["ParameterKey"]) if item.get("UsePreviousValue") else item.get("ParameterValue", "")
@@ -264,6 +283,7 @@ class Stacks:
         if extra := set(parameters) - set(declared):
             raise ServiceError("ValidationError", f"Parameters: [{', '.join(sorted(extra))}] do not exist in the template")
         defaults = {name: str(spec["Default"]) for name, spec in declared.items() if "Default" in spec}
+        _check_parameters(declared, defaults | parameters)
         target = Target(text, template, defaults | {name: value for name, value in parameters.items() if value is not None})
         self._engine.check_rules(stack, target)
         return target
@@ -293,6 +313,28 @@ class Stacks:
         if wanted and not found:
             raise ServiceError("ValidationError", f"Resource {wanted} does not exist for stack {stack.name}")
         return found
+
+
+def _check_request(p: dict[str, Any]) -> None:
+    """Refuse what would be ignored."""
+    asked = [name for name in UNSUPPORTED if p.get(name)]
+    asked += ["OnFailure"] if p.get("OnFailure", "ROLLBACK") != "ROLLBACK" else []
+    asked += ["ChangeSetType IMPORT"] if p.get("ChangeSetType") == "IMPORT" else []
+    if asked:
+        raise NotSupported(f"{', '.join(asked)} of a stack")
+
+
+def _check_parameters(declared: dict[str, Any], values: dict[str, Any]) -> None:
+    """Source: docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html"""
+    for name, spec in declared.items():
+        if unknown := set(spec) - PARAMETER_KEYS:
+            raise NotSupported(f"{', '.join(sorted(unknown))} of the parameter {name}")
+        value = values.get(name)
+        if value is not None and "AllowedValues" in spec and value not in [str(allowed) for allowed in spec["AllowedValues"]]:
+            raise ServiceError("ValidationError", f"Parameter '{name}' must be one of AllowedValues")
+        if value is not None and "AllowedPattern" in spec and not re.fullmatch(spec["AllowedPattern"], value):
+            message = spec.get("ConstraintDescription") or f"Parameter '{name}' must match pattern {spec['AllowedPattern']}"
+            raise ServiceError("ValidationError", message)
 
 
 def _check_capabilities(template: dict[str, Any], given: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -14,7 +14,7 @@ SECTIONS = {
     "AWSTemplateFormatVersion", "Conditions", "Description", "Mappings", "Metadata", "Outputs", "Parameters", "Resources", "Rules",
 }  # fmt: skip
 RESOURCE_KEYS = {
-    "Condition", "CreationPolicy", "DeletionPolicy", "DependsOn", "Metadata", "Properties", "Type", "UpdateReplacePolicy",
+    "Condition", "DeletionPolicy", "DependsOn", "Metadata", "Properties", "Type", "UpdateReplacePolicy",
 }  # fmt: skip
 SUB_NAME = re.compile(r"\$\{(?!!)([^}]+)\}")
 
@@ -88,3 +88,9 @@ def creation_order(resources: dict[str, Any]) -> list[str]:
         order += ready
         sorter.done(*ready)
     return order
+
+
+def deletion_order(resources: Mapping[str, Any], leaving: Collection[str]) -> list[str]:
+    """Logical ids so that each comes before what it refers to; what the template does not name goes first."""
+    order = [name for name in creation_order(dict(resources)) if name in leaving]
+    return [name for name in leaving if name not in order] + order[::-1]

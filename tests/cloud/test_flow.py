@@ -222,7 +222,7 @@ UNNEEDED = (
     ("*", "sqs:GetQueueUrl", "the CDK gives it to every consumer of a queue"),
     ("*", "sagemaker:AddTags", "a Create call with tags asks for it"),
     ("Register", "sagemaker:CreateModelPackage", "asked for on the group as well as on the package"),
-    ("Release", "sagemaker:*Endpoint", "asked for on the config as well as on the endpoint"),
+    ("Release", "sagemaker:*Endpoint", "asked for on the config as well as on the endpoint; a first release that fails is deleted"),
     ("Training", "sagemaker:Stop*Job", "when an execution is stopped while a job runs"),
     ("Start", "states:DescribeExecution", "when an upload comes while a run holds the lease"),
     ("Start", "dynamodb:PutItem", "when the lease's owner is dead"),

@@ -26,6 +26,8 @@ class Context:
     stack: str
     stack_id: str
     logical_id: str
+    begun: list[str] = field(default_factory=list)
+    """Physical ids that exist already; what fails after that is taken back."""
 
     def name(self, limit: int = 64, separator: str = "-") -> str:
         """`<stack>-<logical id>-<random>`, cut from the middle to the limit, as CloudFormation names things."""

@@ -22,14 +22,16 @@ def _function(context: Context, p: Properties) -> Made:
     name = p.get("FunctionName") or context.name(64)
     arguments = p | {"FunctionName": name, "Code": _code(p["Code"])}
     arn = call(context, "lambda", "CreateFunction", arguments)["FunctionArn"]
+    context.begun.append(name)
     _reserve(context, name, p)
     return Made(name, {"Arn": arn})
 
 
 def _update_function(context: Context, made: Made, old: Properties, p: Properties) -> Made:
     name = made.physical_id
-    if p["Code"] != old["Code"]:
-        call(context, "lambda", "UpdateFunctionCode", {"FunctionName": name, **_code(p["Code"])})
+    if p["Code"] != old["Code"] or p.get("Architectures") != old.get("Architectures"):
+        architectures = {"Architectures": p.get("Architectures", ["x86_64"])}
+        call(context, "lambda", "UpdateFunctionCode", {"FunctionName": name, **_code(p["Code"]), **architectures})
     reset = {key: value for key, value in RESET.items() if key in old and key not in p}
     settings = {key: value for key, value in p.items() if key not in ("Architectures", "Code", "ReservedConcurrentExecutions", "Tags")}
     call(context, "lambda", "UpdateFunctionConfiguration", settings | reset | {"FunctionName": name})
@@ -119,7 +121,7 @@ TYPES = (
         lambda context, name, p: ignoring(GONE, lambda: context.clients("lambda").delete_function(FunctionName=name)),
         _update_function,
         frozenset({"FunctionName"}),
-        removes=frozenset({*RESET, "ReservedConcurrentExecutions", "Tags"}),
+        removes=frozenset({*RESET, "Architectures", "ReservedConcurrentExecutions", "Tags"}),
     ),
     api(
         "AWS::Lambda::LayerVersion", "lambda", "PublishLayerVersion", named="LayerName", limit=140,

@@ -52,6 +52,11 @@ def _delete_queue_policy(context: Context, _: str, p: Properties) -> None:
         ignoring(NO_QUEUE, partial(context.clients("sqs").set_queue_attributes, QueueUrl=url, Attributes={"Policy": ""}))
 
 
+def _update_queue_policy(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    _delete_queue_policy(context, made.physical_id, {"Queues": [url for url in old["Queues"] if url not in p["Queues"]]})
+    return Made(made.physical_id, _queue_policy(context, p).attributes)
+
+
 def _topic(context: Context, p: Properties) -> Made:
     sns = context.clients("sns")
     name = p.get("TopicName") or context.name(256)
@@ -82,6 +87,7 @@ def _rule(context: Context, p: Properties) -> Made:
     fields = ("Description", "EventPattern", "RoleArn", "ScheduleExpression", "State", "Tags")
     arguments = {key: p[key] for key in fields if key in p} | {"Name": name}
     arn = call(context, "events", "PutRule", arguments)["RuleArn"]
+    context.begun.append(name)
     if targets := p.get("Targets"):
         context.clients("events").put_targets(Rule=name, Targets=coerce(input_shape("events", "PutTargets").members["Targets"], targets))
     return Made(name, {"Arn": arn})
@@ -117,7 +123,7 @@ TYPES = (
         tree("PolicyDocument", "Queues"),
         _queue_policy,
         _delete_queue_policy,
-        lambda context, made, old, p: _queue_policy(context, p),
+        _update_queue_policy,
     ),
     ResourceType(
         "AWS::SNS::Topic",

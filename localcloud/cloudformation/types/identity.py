@@ -15,6 +15,7 @@ def _role(context: Context, p: Properties) -> Made:
     optional = {k: p[k] for k in ("Description", "Path", "PermissionsBoundary", "Tags") if k in p}
     limits = {"MaxSessionDuration": int(p["MaxSessionDuration"])} if "MaxSessionDuration" in p else {}
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(p["AssumeRolePolicyDocument"]), **optional, **limits)["Role"]
+    context.begun.append(name)
     _configure_role(context, name, {}, p)
     return Made(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
@@ -25,12 +26,12 @@ def _configure_role(context: Context, name: str, old: Properties, p: Properties)
     for policy, document in inline.items():
         iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
     for policy in {before["PolicyName"] for before in old.get("Policies", [])} - set(inline):
-        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        ignoring(GONE, partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
     managed, before = set(p.get("ManagedPolicyArns", [])), set(old.get("ManagedPolicyArns", []))
     for arn in managed - before:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     for arn in before - managed:
-        iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+        ignoring(GONE, partial(iam.detach_role_policy, RoleName=name, PolicyArn=arn))
 
 
 def _update_role(context: Context, made: Made, old: Properties, p: Properties) -> Made:
@@ -78,6 +79,7 @@ def _managed_policy(context: Context, p: Properties) -> Made:
     name = p.get("ManagedPolicyName") or context.name(128)
     optional = {key: p[key] for key in ("Description", "Path") if key in p}
     arn = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(p["PolicyDocument"]), **optional)["Policy"]["Arn"]
+    context.begun.append(arn)
     for role in p.get("Roles", []):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     return Made(arn, {"PolicyArn": arn})
@@ -93,6 +95,7 @@ def _delete_managed_policy(context: Context, arn: str, p: Properties) -> None:
 def _key(context: Context, p: Properties) -> Made:
     kms = context.clients("kms")
     key = kms.create_key(Policy=json.dumps(p["KeyPolicy"]), Description=p.get("Description", ""))["KeyMetadata"]
+    context.begun.append(key["KeyId"])
     if p.get("EnableKeyRotation"):
         kms.enable_key_rotation(KeyId=key["KeyId"])
     return Made(key["KeyId"], {"Arn": key["Arn"], "KeyId": key["KeyId"]})

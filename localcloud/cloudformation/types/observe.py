@@ -9,6 +9,7 @@ def _log_group(context: Context, p: Properties) -> Made:
     logs = context.clients("logs")
     name = p.get("LogGroupName") or context.name(256)
     logs.create_log_group(logGroupName=name, tags={tag["Key"]: tag["Value"] for tag in p.get("Tags", [])})
+    context.begun.append(name)
     _retain(context, name, p)
     return Made(name, {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*"})
 

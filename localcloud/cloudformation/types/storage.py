@@ -15,6 +15,7 @@ ACLS = {"Private": "private", "LogDeliveryWrite": "log-delivery-write"}
 def _bucket(context: Context, p: Properties) -> Made:
     name = p.get("BucketName") or context.name(63).lower()
     context.clients("s3").create_bucket(Bucket=name)
+    context.begun.append(name)
     _configure_bucket(context, name, p)
     domain = f"{name}.s3.{REGION}.amazonaws.com"
     return Made(name, {"Arn": f"arn:aws:s3:::{name}", "DomainName": f"{name}.s3.amazonaws.com", "RegionalDomainName": domain})
@@ -70,6 +71,7 @@ def _table(context: Context, p: Properties) -> Made:
     name = p.get("TableName") or context.name(128)
     arguments = {k: v for k, v in p.items() if k not in ("PointInTimeRecoverySpecification", "TimeToLiveSpecification")} | {"TableName": name}
     described = call(context, "dynamodb", "CreateTable", arguments)["TableDescription"]
+    context.begun.append(name)
     _configure_table(context, name, p)
     return Made(name, {"Arn": described["TableArn"], "StreamArn": described.get("LatestStreamArn", "")})
 
@@ -106,6 +108,7 @@ def _repository(context: Context, p: Properties) -> Made:
     ecr = context.clients("ecr")
     arguments = {k: v for k, v in p.items() if k in ("ImageTagMutability", "ImageScanningConfiguration", "Tags")} | {"RepositoryName": name}
     found = call(context, "ecr", "CreateRepository", arguments)["repository"]
+    context.begun.append(name)
     _configure_repository(ecr, name, p)
     return Made(name, {"Arn": found["repositoryArn"], "RepositoryUri": found["repositoryUri"]})
 
