@@ -84,8 +84,8 @@ class LocalCloud:
         self._server = make_server("127.0.0.1", self._port, front, threaded=True, request_handler=MotoRequestHandler)
         self._port = self._server.server_port
         os.environ["MOTO_PORT"] = str(self._port)
+        self._own(front)  # all of it before the first request: what is not owned yet, moto would answer
         threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
-        self._own(front)
 
     def _own(self, front: "Front") -> None:
         """Make the services that localcloud answers itself, and tie them together."""

@@ -18,6 +18,10 @@ log = logging.getLogger("localcloud")
 BATCH = 500
 
 
+GATHER_S = 0.1
+"""Lines of so long go into one call: a call a line would slow down what logs."""
+
+
 class LogWriter:
     """Collects lines and writes them in batches, so that nobody who logs waits for it.
 
@@ -29,6 +33,7 @@ class LogWriter:
         self._clock = clock
         moto_logs.utcnow = lambda: datetime.fromtimestamp(clock.now(), UTC).replace(tzinfo=None)
         self._lines: queue.Queue[tuple[str, str, int, str] | None] = queue.Queue()
+        self._hurry = threading.Event()
         self._streams: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True, name="log-writer")
         self._thread.start()
@@ -38,17 +43,25 @@ class LogWriter:
 
     def flush(self) -> None:
         """Wait until all that was written before is in CloudWatch Logs."""
+        self._hurry.set()
         self._lines.join()
+        self._hurry.clear()
 
     def stop(self) -> None:
+        self._hurry.set()
         self._lines.put(None)
         self._thread.join(5)
 
     def _run(self) -> None:
-        while (first := self._lines.get()) is not None:
+        stopping = False
+        while not stopping and (first := self._lines.get()) is not None:
+            self._hurry.wait(GATHER_S)
             batch = [first]
-            while len(batch) < BATCH and not self._lines.empty() and (line := self._lines.get()) is not None:
-                batch.append(line)
+            while len(batch) < BATCH and not self._lines.empty() and not stopping:
+                if (line := self._lines.get()) is None:
+                    stopping = True
+                else:
+                    batch.append(line)
             try:
                 self._put(batch)
             except (ClientError, BotoCoreError):

@@ -46,11 +46,12 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def rss_bytes(self) -> int:
-        """Resident memory of the process and its children; 0 once it is gone."""
+    def rss_bytes(self, children: bool = True) -> int:
+        """Resident memory of the process, and of its children, which takes a look at every process; 0 once it is gone."""
         try:
             process = psutil.Process(self._process.pid)
-            return int(sum(p.memory_info().rss for p in [process, *process.children(recursive=True)]))
+            family = [process, *process.children(recursive=True)] if children else [process]
+            return int(sum(p.memory_info().rss for p in family))
         except psutil.Error:
             return 0
 

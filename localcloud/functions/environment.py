@@ -159,7 +159,7 @@ class Environment:
     def _report(self, invocation: Invocation, duration_ms: float, init_ms: float | None) -> None:
         """Since August 2025 the init phase is billed: aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase"""
         memory = self._blueprint.memory_mb
-        self._peak = max(self._peak, self._child.rss_bytes())
+        self._peak = max(self._peak, self._child.rss_bytes(children=False))
         self._line(f"END RequestId: {invocation.request_id}")
         parts = [
             f"REPORT RequestId: {invocation.request_id}", f"Duration: {duration_ms:.2f} ms", f"Billed Duration: {math.ceil(duration_ms + (init_ms or 0.0))} ms",

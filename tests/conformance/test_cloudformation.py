@@ -359,3 +359,102 @@ def test_a_physical_name_is_stack_logical_id_and_a_random_end(cloud, name):
     outputs = deploy_stack(name, template(A=queue()), cloud.clients, {})
     assert outputs["ARef"].startswith(f"{cloud.endpoint}/{ACCOUNT}/{name}-A-")
     assert REGION in cloud.clients("cloudformation").describe_stacks(StackName=name)["Stacks"][0]["StackId"]
+
+
+# What a failure leaves behind. docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+
+
+def test_what_was_half_made_is_taken_back(cloud, name):
+    cloud.faults.set(Fault("s3:PutBucketVersioning", "fail"))
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name, "VersioningConfiguration": {"Status": "Enabled"}}}
+    with pytest.raises(DeploymentFailed, match="injected"):
+        deploy_stack(name, template(B=bucket), cloud.clients, {})
+    cloud.faults.set()
+    assert name not in {b["Name"] for b in cloud.clients("s3").list_buckets()["Buckets"]}
+
+
+def test_what_was_half_changed_is_changed_back(account, cloud, name):
+    code = {"ZipFile": "def handler(event, context):\n    return 'old'\n"}
+    function = {"Role": account.role("lambda.amazonaws.com"), "Handler": "index.handler", "Runtime": "python3.13", "Code": code}
+    made = deploy_stack(name, template(F={"Type": "AWS::Lambda::Function", "Properties": function}), cloud.clients, {})["FRef"]
+    changed = function | {"Code": {"ZipFile": code["ZipFile"].replace("old", "new")}, "MemorySize": 64}
+    with pytest.raises(DeploymentFailed):
+        deploy_stack(name, template(F={"Type": "AWS::Lambda::Function", "Properties": changed}), cloud.clients, {})
+    assert status(cloud, name) == "UPDATE_ROLLBACK_COMPLETE"
+    assert account.invoke(made)[0] == "old"
+
+
+def test_a_finished_update_is_not_undone_by_its_clean_up(cloud, name):
+    """docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html (UPDATE_COMPLETE_CLEANUP_IN_PROGRESS)"""
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}
+    deploy_stack(name, template(B=bucket, Q=queue(QueueName=f"{name}-one")), cloud.clients, {})
+    cloud.clients("s3").put_object(Bucket=name, Key="k", Body=b"x")
+    outputs = deploy_stack(name, template(Q=queue(QueueName=f"{name}-two")), cloud.clients, {})
+    assert outputs["QRef"].endswith("-two")
+    assert status(cloud, name) == "UPDATE_COMPLETE"
+    assert queues(cloud, name) == {f"{name}-two"}
+    events = cloud.clients("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+    assert [e["LogicalResourceId"] for e in events if e["ResourceStatus"] == "DELETE_FAILED"] == ["B"]
+    cloud.clients("s3").delete_object(Bucket=name, Key="k")
+
+
+def test_after_a_replacement_users_still_go_before_what_they_use(cloud, name):
+    def text(role: str) -> str:
+        trust = {"Version": "2012-10-17", "Statement": []}
+        grant = {"Version": "2012-10-17", "Statement": [allow("s3:GetObject", "*")]}
+        policy = {"PolicyName": "p", "PolicyDocument": grant, "Roles": [{"Ref": "R"}]}
+        return template(
+            P={"Type": "AWS::IAM::Policy", "Properties": policy},
+            R={"Type": "AWS::IAM::Role", "Properties": {"RoleName": role, "AssumeRolePolicyDocument": trust}},
+        )
+
+    deploy_stack(name, text(f"{name}-one"), cloud.clients, {})
+    deploy_stack(name, text(f"{name}-two"), cloud.clients, {})
+    client = cloud.clients("cloudformation")
+    client.delete_stack(StackName=name)
+    until(lambda: name not in {s["StackName"] for s in client.describe_stacks()["Stacks"]})
+    assert [r["RoleName"] for r in cloud.clients("iam").list_roles()["Roles"] if r["RoleName"].startswith(name)] == []
+
+
+def test_a_busy_stack_is_not_deleted_beside_its_creation(cloud, name):
+    client = cloud.clients("cloudformation")
+    client.create_stack(StackName=name, TemplateBody=template(**{f"Q{i}": queue() for i in range(30)}))
+    with pytest.raises(client.exceptions.ClientError, match="cannot be deleted while in status CREATE_IN_PROGRESS"):
+        client.delete_stack(StackName=name)
+    until(lambda: status(cloud, name) == "CREATE_COMPLETE")
+
+
+def test_a_parameter_that_went_away_fails_the_stack_and_does_not_hang_it(cloud, name):
+    client, ssm = cloud.clients("cloudformation"), cloud.clients("ssm")
+    ssm.put_parameter(Name=f"/{name}", Value="x", Type="String")
+    parameter = {"P": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": f"/{name}"}}
+    text = json.dumps({"Parameters": parameter, "Resources": {"A": queue(QueueName={"Fn::Sub": f"{name}-${{P}}"})}})
+    client.create_change_set(StackName=name, ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=text)
+    ssm.delete_parameter(Name=f"/{name}")
+    client.execute_change_set(StackName=name, ChangeSetName="c")
+    until(lambda: status(cloud, name) == "ROLLBACK_COMPLETE")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"DependsOn": "Typo"}, "no resource Typo"),
+        ({"DeletionPolicy": "Retian"}, "Retian is none of"),
+        ({"CreationPolicy": {}}, "CreationPolicy: unknown"),
+        ({"Properties": {"QueueName": {"Ref": "Nobody"}}}, "unresolved reference Nobody"),
+    ],
+)
+def test_what_leads_nowhere_is_refused_before_anything_is_touched(cloud, name, change, told):
+    client = cloud.clients("cloudformation")
+    with pytest.raises(client.exceptions.ClientError, match=told):
+        client.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"A": queue(), "B": queue() | change}}))
+    assert queues(cloud, name) == set()
+
+
+def test_parameters_keep_to_what_they_allow(cloud, name):
+    client = cloud.clients("cloudformation")
+    text = json.dumps({"Parameters": {"P": {"Type": "String", "AllowedValues": ["a", "b"]}}, "Resources": {"A": queue()}})
+    with pytest.raises(client.exceptions.ClientError, match="Parameter 'P' must be one of AllowedValues"):
+        client.create_stack(StackName=name, TemplateBody=text, Parameters=[{"ParameterKey": "P", "ParameterValue": "c"}])
+    with pytest.raises(client.exceptions.ClientError, match="localcloud does not do this: DisableRollback of a stack"):
+        client.create_stack(StackName=name, TemplateBody=template(A=queue()), DisableRollback=True)
