@@ -170,7 +170,7 @@ def deliveries(clients: Clients) -> tuple[dict[str, list[float]], dict[str, floa
 
 
 def flow(clients: Clients, assembly: Path) -> dict[str, float]:
-    """One upload of 20 MB to the endpoint that answers with its model; then 100 small uploads at once, all prepared."""
+    """One upload of 20 MB to the endpoint that answers with its model; then 100 small uploads at once, all prepared or refused."""
     outputs = {key: value for stack_outputs in deploy(assembly, clients).values() for key, value in stack_outputs.items()}
     ledger, s3 = DynamoLedger(outputs["LedgerTable"], clients("dynamodb")), clients("s3")
     months = [month_csv(m) for m in range(1, 9)]
@@ -193,9 +193,9 @@ def flow(clients: Clients, assembly: Path) -> dict[str, float]:
             lambda i: s3.put_object(Bucket=outputs["LandingBucket"], Key=f"flights/data/{i:03d}.csv", Body=head + b"".join(rows[1 + i * 200 : 201 + i * 200])),
             range(UPLOADS),
         ))  # fmt: skip
-    wait(lambda: sum(upload.state == "prepared" for upload in ledger.uploads("flights")) == UPLOADS + 1, 240)
+    wait(lambda: sum(upload.state in ("prepared", "refused") for upload in ledger.uploads("flights")) == UPLOADS + 1, 240)
     return {
-        "upload_mb": len(body) / MIB, "upload_to_live_s": seconds - learning, "training_s": learning, "uploads_100_prepared_s": time.monotonic() - began,
+        "upload_mb": len(body) / MIB, "upload_to_live_s": seconds - learning, "training_s": learning, "uploads_100_settled_s": time.monotonic() - began,
     }  # fmt: skip
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     figures = {
         "localcloud_start_s": median(start_s), "localcloud_rss_mb": rss_mb, "lambda_warm_ms": median(calls),
         "event_to_lambda_ms": median(latencies["queued"]), "event_to_lambda_direct_ms": median(latencies["direct"]),
-        "uploads_100_events_lost": burst["lost"], "uploads_100_events_s": burst["seconds"], "uploads_100_prepared_s": flown["uploads_100_prepared_s"],
+        "uploads_100_events_lost": burst["lost"], "uploads_100_events_s": burst["seconds"], "uploads_100_settled_s": flown["uploads_100_settled_s"],
         "upload_to_live_s": flown["upload_to_live_s"], "lambda_import_s_light": median(import_s["light"]),
         "lambda_import_s_prepare": median(import_s["prepare"]), "zip_mb_light": zipped_mb("light"), "zip_mb_heavy": zipped_mb("frames"),
         "synth_s": median(synth_s), "demo_s": median(demo_s),

@@ -26,7 +26,7 @@ CLOUDFORMATION = "cloudformation.amazonaws.com"
 NAMED_IAM = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName", "AWS::IAM::Policy": ""}
 """Types that ask for a capability, and the property that makes it the stronger one."""
 UNSUPPORTED = (
-    "DisableRollback", "ResourcesToImport", "ImportExistingResources", "NotificationARNs", "RollbackConfiguration", "StackPolicyBody", "StackPolicyURL",
+    "DisableRollback", "ResourcesToImport", "NotificationARNs", "RollbackConfiguration", "StackPolicyBody", "StackPolicyURL",
     "TimeoutInMinutes",
 )  # fmt: skip
 PARAMETER_KEYS = {"AllowedPattern", "AllowedValues", "ConstraintDescription", "Default", "Description", "NoEcho", "Type"}
@@ -317,7 +317,7 @@ class Stacks:
 
 def _check_request(p: dict[str, Any]) -> None:
     """Refuse what would be ignored."""
-    asked = [name for name in UNSUPPORTED if p.get(name)]
+    asked = [f"{name} {p[name]}" for name in UNSUPPORTED if p.get(name) and str(p[name]).lower() != "false"]
     asked += ["OnFailure"] if p.get("OnFailure", "ROLLBACK") != "ROLLBACK" else []
     asked += ["ChangeSetType IMPORT"] if p.get("ChangeSetType") == "IMPORT" else []
     if asked:

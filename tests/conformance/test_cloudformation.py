@@ -456,5 +456,5 @@ def test_parameters_keep_to_what_they_allow(cloud, name):
     text = json.dumps({"Parameters": {"P": {"Type": "String", "AllowedValues": ["a", "b"]}}, "Resources": {"A": queue()}})
     with pytest.raises(client.exceptions.ClientError, match="Parameter 'P' must be one of AllowedValues"):
         client.create_stack(StackName=name, TemplateBody=text, Parameters=[{"ParameterKey": "P", "ParameterValue": "c"}])
-    with pytest.raises(client.exceptions.ClientError, match="localcloud does not do this: DisableRollback of a stack"):
+    with pytest.raises(client.exceptions.ClientError, match="localcloud does not do this: DisableRollback True of a stack"):
         client.create_stack(StackName=name, TemplateBody=template(A=queue()), DisableRollback=True)
