@@ -1,6 +1,6 @@
 """localcloud and the flow on it: how fast it starts, calls, delivers; how much memory it takes; nothing lost under load.
 
-    python -m benchmarks.flow            (or make bench-flow)
+    python -m benchmarks.flow            (or make bench-flow; with --quick, without synth, the flow itself and the demo)
 
 The server runs in a process of its own, as a user's does. Times are medians. Writes benchmarks/results/flow.json.
 """
@@ -249,37 +249,47 @@ def demo() -> float:
     return time.monotonic() - began
 
 
-def main() -> None:
+def main(*, quick: bool) -> None:
     started = time.monotonic()
     median = statistics.median
     start_s, import_s = starts(), imports()
+    raw: dict[str, Any] = {"start_s": start_s, "import_s": import_s}
+    with server() as (clients, process, _):
+        calls = warm_ms(clients)
+        latencies, burst = deliveries(clients)
+        rss_mb = process.memory_info().rss / MIB
+    figures = {
+        "localcloud_start_s": median(start_s), "lambda_warm_ms": median(calls), "event_to_lambda_ms": median(latencies["queued"]),
+        "event_to_lambda_direct_ms": median(latencies["direct"]), "uploads_100_events_lost": burst["lost"], "uploads_100_events_s": burst["seconds"],
+        "localcloud_rss_mb_after_100_events": rss_mb, "lambda_import_s_light": median(import_s["light"]),
+        "lambda_import_s_prepare": median(import_s["prepare"]), "zip_mb_light": zipped_mb("light"), "zip_mb_heavy": zipped_mb("frames"),
+    }  # fmt: skip
+    raw |= {"latencies_ms": latencies, "warm_ms": calls, "burst": burst}
+    if not quick:
+        more, details = whole()
+        figures, raw = figures | more, raw | details
+    figures = {name: round(value, 3) for name, value in figures.items()}
+    command = f"python -m benchmarks.flow{' --quick' if quick else ''}"
+    write("flow", command=command, repeats=REPEATS, seconds=time.monotonic() - started, figures=figures, raw=[raw])
+    for name, value in figures.items():
+        print(f"{name:36} {value}")
+
+
+def whole() -> tuple[dict[str, float], dict[str, Any]]:
+    """The slow half: synth, the flow on a server of its own, the demo."""
     with tempfile.TemporaryDirectory() as folder:
         assembly = Path(folder) / "cdk.out"
         synth_s = [synth(assembly) for _ in range(3)]
         with server() as (clients, process, _):
-            calls = warm_ms(clients)
-            latencies, burst = deliveries(clients)
             flown = flow(clients, assembly)
             rss_mb = process.memory_info().rss / MIB
     demo_s = [demo() for _ in range(3)]
     figures = {
-        "localcloud_start_s": median(start_s), "localcloud_rss_mb": rss_mb, "lambda_warm_ms": median(calls),
-        "event_to_lambda_ms": median(latencies["queued"]), "event_to_lambda_direct_ms": median(latencies["direct"]),
-        "uploads_100_events_lost": burst["lost"], "uploads_100_events_s": burst["seconds"], "uploads_100_settled_s": flown["uploads_100_settled_s"],
-        "upload_to_live_s": flown["upload_to_live_s"], "lambda_import_s_light": median(import_s["light"]),
-        "lambda_import_s_prepare": median(import_s["prepare"]), "zip_mb_light": zipped_mb("light"), "zip_mb_heavy": zipped_mb("frames"),
-        "synth_s": median(synth_s), "demo_s": median(demo_s),
+        "localcloud_rss_mb": rss_mb, "uploads_100_settled_s": flown["uploads_100_settled_s"], "upload_to_live_s": flown["upload_to_live_s"],
+        "synth_s": statistics.median(synth_s), "demo_s": statistics.median(demo_s),
     }  # fmt: skip
-    figures = {name: round(value, 3) for name, value in figures.items()}
-    raw = [
-        {"start_s": start_s, "import_s": import_s, "synth_s": synth_s, "demo_s": demo_s, "flow": flown, "burst": burst},
-        latencies,
-        {"warm_ms": calls},
-    ]
-    write("flow", command="python -m benchmarks.flow", repeats=REPEATS, seconds=time.monotonic() - started, figures=figures, raw=raw)
-    for name, value in figures.items():
-        print(f"{name:28} {value}")
+    return figures, {"synth_s": synth_s, "demo_s": demo_s, "flow": flown}
 
 
 if __name__ == "__main__":
-    main()
+    main(quick="--quick" in sys.argv[1:])
