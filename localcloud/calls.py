@@ -216,8 +216,14 @@ def serialize(call: Call, result: Any) -> Answer:
     answer = get_serializer_class(service.service_name, call.protocol)(operation_model=call.model).serialize(result)
     body = answer["body"]
     kind = "query" if call.service in KEPT_CODES else call.protocol
-    status = _status(result, kind, answer["status_code"]) if isinstance(result, ServiceException) else answer["status_code"]
+    status = _status(result, kind, answer["status_code"]) if isinstance(result, ServiceException) else _told(call, result) or answer["status_code"]
     return status, dict(answer["headers"]), body.encode() if isinstance(body, str) else body
+
+
+def _told(call: Call, result: Mapping[str, Any]) -> int | None:
+    """The HTTP status that a result holds itself, as Lambda's Invoke does."""
+    members = {} if call.model.output_shape is None else call.model.output_shape.members
+    return next((result[name] for name, member in members.items() if member.serialization.get("location") == "statusCode" and name in result), None)
 
 
 def _status(error: ServiceException, protocol: str, modelled: int) -> int:

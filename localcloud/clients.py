@@ -3,11 +3,11 @@
 import threading
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from localcloud import KEY, REGION
 from localcloud.iam.keys import Credentials
+from localcloud.models import session as shared_session
 
 _making = threading.Lock()
 """boto3 sessions are not made for threads; all clients come from one."""
@@ -18,7 +18,7 @@ class Clients:
 
     def __init__(self, endpoint: str, credentials: Credentials | None = None, session: Any = None) -> None:
         self.endpoint = endpoint
-        self._session = session or boto3.Session(region_name=REGION)
+        self._session = session or shared_session()
         self._credentials = credentials
         self._clients: dict[str, Any] = {}
         self._acting: dict[str, Clients] = {}

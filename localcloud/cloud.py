@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localcloud import ACCOUNT, REGION
+from localcloud import ACCOUNT, REGION, tables
 from localcloud.clients import Clients
 from localcloud.clock import Clock
 from localcloud.config import LocalConfig
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 class PortTaken(Exception):
     """Something else listens on the port."""
+
+
+class AlreadyRunning(Exception):
+    """This process has a localcloud that was not stopped: moto's state is the process's, two would share it."""
+
+
+_alive = threading.Lock()
 
 
 class LocalCloud:
@@ -55,13 +62,23 @@ class LocalCloud:
         return f"http://localhost:{self._port}"
 
     def start(self) -> None:
-        """Listen on 127.0.0.1. Raises PortTaken."""
+        """Listen on 127.0.0.1, with nothing in the account. Raises PortTaken, AlreadyRunning."""
         _check_free(self._port)
+        if not _alive.acquire(blocking=False):
+            raise AlreadyRunning("a localcloud runs in this process already: stop it first, or start the second in a process of its own")
+        try:
+            self._begin()
+        except BaseException:
+            _alive.release()
+            raise
+
+    def _begin(self) -> None:
         _settle_moto()
+        _empty_moto()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
-        from localcloud import policies
+        from localcloud import instances, models, policies
         from localcloud.front import Front
         from localcloud.iam.authorizer import Authorizer
         from localcloud.iam.keys import KeyRing
@@ -77,6 +94,8 @@ class LocalCloud:
         self.stored = Stored()
         self.authorizer = Authorizer(self.keys, self.stored, self.recorder, clock.now)
         self.faults = Faults(clock, self._kill)
+        models.install()
+        instances.install()
         policies.install()
         front = Front(DomainDispatcherApplication(create_backend_app), self.keys, self.authorizer, self.faults)
         MotoRequestHandler.protocol_version = "HTTP/1.1"
@@ -104,6 +123,9 @@ class LocalCloud:
         from localcloud.front import Service
         from localcloud.functions.executor import Executor
         from localcloud.functions.service import Functions
+        from localcloud.glue.jobs import Jobs as GlueJobs
+        from localcloud.glue.runs import Runs
+        from localcloud.glue.script import Scripts
         from localcloud.iam.sts import Sts
         from localcloud.logs import LogWriter
         from localcloud.sagemaker.endpoints import Endpoints
@@ -118,12 +140,11 @@ class LocalCloud:
         self.bus = bus = EventBus(clients, clock, authorizer, self.faults)
         self.metrics = MetricStore()
         meter, alarms = Meter(self.metrics, clock), Alarms(self.metrics, clients, bus, authorizer, clock)
-        python = self._config.path(self._config.lambda_python)
 
         def variables(role: str, session: str) -> dict[str, str]:
             return clients.environment(authorizer.assume(role, "lambda.amazonaws.com", session))
 
-        self._executor = Executor(self._folder / "code", python, variables, authorizer, processes, logs, clock)
+        self._executor = Executor(self._folder / "code", self._config.path(self._config.lambda_python), variables, authorizer, processes, logs, clock)
         functions = Functions(clients, self._executor, clock, authorizer, meter)
         self.stored.own["lambda"] = functions.policy
         roles = Roles(clients, authorizer, logs, meter)
@@ -133,6 +154,7 @@ class LocalCloud:
         for service in (
             functions.service(), self._machines.service(), Stacks(clients, authorizer).service(), Rules(bus, clock).service(), Sts(authorizer).service(),
             CloudWatch(self.metrics, alarms, clock).service(), Builds(self._config, clients, bus, logs, authorizer).service(),
+            GlueJobs(Runs(self._folder / "glue", Scripts(self._config, clients, authorizer, logs, processes), bus, clock), clients, clock).service(),
             Service("sagemaker", jobs.operations() | endpoints.operations() | Registry(bus, clock).operations()),
             Service("sagemaker-runtime", {"InvokeEndpoint": endpoints.invoke}),
         ):  # fmt: skip
@@ -141,6 +163,7 @@ class LocalCloud:
         QueueMetrics(meter, clock)
         ObjectEvents(bus).install()
         queues.install(clock)
+        tables.install()
         topics.install(authorizer)
         self._pollers = QueuePollers(functions, clock)
         self._pollers.start()
@@ -158,6 +181,7 @@ class LocalCloud:
         self.logs.stop()
         self._server.shutdown()
         self._server.server_close()
+        _alive.release()
 
 
 def _check_free(port: int) -> None:
@@ -167,6 +191,13 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise PortTaken(f"port {port} of 127.0.0.1 is taken: stop what listens there, or choose another port") from error
+
+
+def _empty_moto() -> None:
+    """moto's backends live as long as the process: what an earlier localcloud left there goes."""
+    from moto.moto_api._internal import moto_api_backend
+
+    moto_api_backend.reset()
 
 
 def _settle_moto() -> None:

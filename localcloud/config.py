@@ -1,4 +1,4 @@
-"""`localcloud.toml`: which interpreter runs Lambdas, and which local commands stand for a container image."""
+"""`localcloud.toml`: which interpreters run Lambdas and Glue jobs, and which local commands stand for a container image."""
 
 import tomllib
 from fnmatch import fnmatchcase
@@ -30,6 +30,14 @@ class Builds(BaseModel):
     tag_variable: str = "IMAGE_TAG"
 
 
+class Glue(BaseModel):
+    """The interpreter that runs Glue jobs; it should hold pyspark."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: str
+
+
 class LocalConfig(BaseModel):
     """The file's content. Paths in it are relative to the file."""
 
@@ -39,6 +47,7 @@ class LocalConfig(BaseModel):
     lambda_python: str
     images: tuple[Image, ...] = ()
     builds: Builds = Builds()
+    glue: Glue | None = None
 
     def image(self, uri: str) -> Image:
         """The image that stands for `<registry>/<repository>[:tag|@digest]`. Raises ConfigError when none is configured."""

@@ -21,6 +21,8 @@ PROPERTY = re.compile(r"\\p\{(\w+)\}")
 POSIX = {"ASCII": r"\x00-\x7f", "Alnum": "a-zA-Z0-9", "Print": r"\x20-\x7e"}
 TRAILING_SIZE = re.compile(r"\$\{\d+,\d+\}$")
 """An end with a repetition, in two of SageMaker's patterns; the length is checked by itself."""
+SHOWN = None
+"""In a specification of `accept`: taken, shown, and without effect."""
 CODES = {"lambda": "ValidationException", "cloudformation": "ValidationError", "sts": "ValidationError", "codebuild": "InvalidInputException"}
 
 
@@ -36,6 +38,35 @@ def only(what: str, p: Mapping[str, Any], known: Collection[str]) -> None:
     """Refuse by name the members that localcloud does not act on. Raises NotSupported."""
     if others := sorted(set(p) - set(known)):
         raise NotSupported(f"{', '.join(others)} of {what}")
+
+
+def accept(operation: str, p: dict[str, Any], specification: dict[str, Any]) -> None:
+    """Raises NotSupported naming every member and value that is not understood.
+
+    A specification is None for anything, a set for the values that are understood, a dict for the members of a structure, or a
+    list of one specification for a list. Members marked with SHOWN have no effect here: Describe shows them.
+    """
+    if faults := list(_foreign(p, specification, "")):
+        raise NotSupported(f"{', '.join(faults)} of {operation}")
+
+
+def _foreign(value: Any, specification: Any, path: str) -> Iterator[str]:
+    """What is switched off (False, an empty list) asks for nothing."""
+    if specification is None or value in (None, False, [], {}):
+        return
+    if isinstance(specification, set):
+        if value not in specification:
+            yield f"{path}={value}"
+    elif isinstance(specification, list):
+        for item in value:
+            yield from _foreign(item, specification[0], path)
+    else:
+        for name, item in value.items():
+            where = f"{path}.{name}" if path else name
+            if name in specification:
+                yield from _foreign(item, specification[name], where)
+            elif item not in (None, False, [], {}):
+                yield where
 
 
 def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """`localcloud doctor`: what this machine lacks to run it, and what to do about each."""
 
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from localcloud.config import ConfigError, LocalConfig, load_config
 MOTO = "5.2.5"
 PYTHONS = ((3, 11), (3, 13))
 NODE = 20
+JAVA = "17"
+VERSION = re.compile(r'version "(\d+)')
 FREE_MB = 500
 IN_LAMBDA = ("awslambdaric", "boto3")
 
@@ -70,13 +74,28 @@ def _configured(config: LocalConfig) -> Iterator[Finding]:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
         last = done.stderr.strip().rpartition("\n")[2]
         yield Finding(f"lambda_python has {' and '.join(IN_LAMBDA)}", done.returncode == 0, advice=f"install them there: {last}")
+    if config.glue is not None:
+        yield from _spark(config.path(config.glue.python))
     for image in config.images:
         for word, argv in image.commands.items():
             yield _program(f"image {image.repository}, command '{word}'", config.path(argv[0]))
 
 
-def _program(what: str, path: str) -> Finding:
-    return Finding(f"{what}: {path}", shutil.which(path) is not None, advice="no such program: correct localcloud.toml, or install it")
+def _spark(python: str) -> Iterator[Finding]:
+    """Only Glue jobs need these."""
+    found = _program("[glue] python", python, needed=False)
+    yield found
+    if found.ok:
+        done = subprocess.run([python, "-c", "import pyspark"], capture_output=True, text=True, check=False)
+        yield Finding("[glue] python has pyspark", done.returncode == 0, needed=False, advice="install pyspark there to run Glue jobs that use it")
+    java = shutil.which("java", path=f"{os.environ['JAVA_HOME']}/bin" if "JAVA_HOME" in os.environ else None)
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr if java else ""
+    major = (VERSION.search(told) or ["", ""])[1]
+    yield Finding(f"java{f' {major}' if major else ''}", major == JAVA, needed=False, advice=f"install Java {JAVA} to run Glue jobs on Spark")
+
+
+def _program(what: str, path: str, *, needed: bool = True) -> Finding:
+    return Finding(f"{what}: {path}", shutil.which(path) is not None, needed, "no such program: correct localcloud.toml, or install it")
 
 
 def _cdk(folder: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import io
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -46,10 +46,11 @@ def caller() -> Principal:
 
 @dataclass(frozen=True)
 class Service:
-    """A botocore service that localcloud answers whole: an operation that is not here is refused by name."""
+    """A botocore service that localcloud answers whole: an operation that is not here is refused by name, unless it is passed on to moto."""
 
     name: str
     operations: Mapping[str, Handler]
+    passed: Collection[str] = ()
 
 
 class Front:
@@ -110,8 +111,9 @@ class Front:
     def _as(self, principal: Principal, environ: Environ, call: Call) -> Answer:
         token = _caller.set(principal)
         try:
-            if call.service in self._services:
-                return self._own(call)
+            service = self._services.get(call.service)
+            if service is not None and call.operation not in service.passed:
+                return self._own(service, call)
             if call.operation == "DeleteObjects":
                 return self._delete(environ, call, principal)
             return self._pass_on(environ, call, principal)
@@ -125,8 +127,8 @@ class Front:
             except Exception:
                 log.exception("%s:%s was answered, but one that listens failed", call.service, call.operation)
 
-    def _own(self, call: Call) -> Answer:
-        handler = self._services[call.service].operations.get(call.operation)
+    def _own(self, service: Service, call: Call) -> Answer:
+        handler = service.operations.get(call.operation)
         if handler is None:
             raise NotSupported(f"{call.service}:{call.operation}")
         if call.model.input_shape is not None:

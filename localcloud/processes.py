@@ -26,17 +26,44 @@ def base_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
 
 
-class Child:
-    """A running process whose output lines go to a callback."""
+class Pipe:
+    """What a process writes, line by line to a callback."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> None:
-        self._process = process
+    def __init__(self, stream: IO[bytes], on_line: Callable[[str], None]) -> None:
         self._reading = threading.Lock()
         self._ended = False
-        assert process.stdout is not None  # noqa: S101  # made with a pipe
         self._poll = select.poll()
-        self._poll.register(process.stdout, select.POLLIN)
-        threading.Thread(target=self._read, args=(process.stdout, on_line), daemon=True).start()
+        self._poll.register(stream, select.POLLIN)
+        threading.Thread(target=self._read, args=(stream, on_line), daemon=True).start()
+
+    def pending(self) -> bool:
+        """Whether something that was written has not reached the callback."""
+        with self._reading:
+            return not self._ended and bool(self._poll.poll(0))
+
+    def _read(self, stream: IO[bytes], on_line: Callable[[str], None]) -> None:
+        """Lines end with a newline only: a carriage return stays, progress bars and tracebacks use it within one."""
+        rest = b""
+        waiting = select.poll()
+        waiting.register(stream, select.POLLIN)
+        while not self._ended:
+            waiting.poll()
+            with self._reading:
+                chunk = os.read(stream.fileno(), CHUNK_BYTES)
+                *lines, rest = (rest + chunk).split(b"\n")
+                self._ended = not chunk
+                for line in lines if chunk or not rest else [*lines, rest]:
+                    on_line(line.removesuffix(b"\r").decode(errors="replace"))
+        stream.close()
+
+
+class Child:
+    """A running process whose output lines go to callbacks; without one for errors, these are output too."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", on_line: Callable[[str], None], on_error: Callable[[str], None] | None = None) -> None:
+        self._process = process
+        streams = [(process.stdout, on_line), (process.stderr, on_error)]
+        self._pipes = [Pipe(stream, told) for stream, told in streams if stream is not None and told is not None]
 
     @property
     def pid(self) -> int:
@@ -64,7 +91,7 @@ class Child:
     def settle(self) -> None:
         """Wait until the callback was given what was written so far. What left the group may hold the pipe open: that is not waited for."""
         ends = time.monotonic() + SETTLE_S
-        while self._pending() and time.monotonic() < ends:
+        while any(pipe.pending() for pipe in self._pipes) and time.monotonic() < ends:
             time.sleep(0.0005)
 
     def signal_group(self, number: signal.Signals) -> None:
@@ -73,25 +100,6 @@ class Child:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
-
-    def _pending(self) -> bool:
-        with self._reading:
-            return not self._ended and bool(self._poll.poll(0))
-
-    def _read(self, stream: IO[bytes], on_line: Callable[[str], None]) -> None:
-        """Lines end with a newline only: a carriage return stays, progress bars and tracebacks use it within one."""
-        rest = b""
-        waiting = select.poll()
-        waiting.register(stream, select.POLLIN)
-        while not self._ended:
-            waiting.poll()
-            with self._reading:
-                chunk = os.read(stream.fileno(), CHUNK_BYTES)
-                *lines, rest = (rest + chunk).split(b"\n")
-                self._ended = not chunk
-                for line in lines if chunk or not rest else [*lines, rest]:
-                    on_line(line.removesuffix(b"\r").decode(errors="replace"))
-        stream.close()
 
 
 class Processes:
@@ -110,17 +118,19 @@ class Processes:
             env=base_environment(),
         )  # fmt: skip
 
-    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, on_line: Callable[[str], None]) -> Child:
+    def start(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, on_line: Callable[[str], None], on_error: Callable[[str], None] | None = None
+    ) -> Child:
         """Start a child in a process group of its own. Raises RuntimeError once stop_all was called."""
         with self._lock:
             if self._stopped:
                 raise RuntimeError("localcloud is stopping: no process is started any more")
             process = subprocess.Popen(
                 list(argv), cwd=cwd, env={**env, guardian.MARK: self._mark}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                stderr=subprocess.STDOUT if on_error is None else subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             self._tell(f"+{process.pid}")
-            child = Child(process, on_line)
+            child = Child(process, on_line, on_error)
             for gone in [c for c in self._children if not c.running]:
                 self._children.discard(gone)
                 self._tell(f"-{gone.pid}")

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import botocore.session
 from botocore.model import Shape
+
+from localcloud.models import service_model
 
 
 @cache
 def input_shape(service: str, operation: str) -> Shape:
-    return botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
+    return service_model(service).operation_model(operation).input_shape
 
 
 def members(shape: Shape) -> dict[str, tuple[str, Shape]]:

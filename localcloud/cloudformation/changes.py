@@ -17,8 +17,10 @@ def differences(stack: Stack, target: Target) -> list[dict[str, Any]]:
     return changes + [_change("Remove", name, spec, stack) for name, spec in old.items() if name not in new]
 
 
-def nothing_to_do(stack: Stack, target: Target) -> bool:
-    return stack.template == target.template and stack.parameters == target.parameters
+def nothing_to_do(stack: Stack, target: Target, tags: list[dict[str, str]] | None) -> bool:
+    """Other tags of the stack are a change too; `tags` None keeps them."""
+    same = tags is None or {tag["Key"]: tag["Value"] for tag in tags} == {tag["Key"]: tag["Value"] for tag in stack.tags}
+    return same and stack.template == target.template and stack.parameters == target.parameters
 
 
 def _differs(old: dict[str, Any], new: dict[str, Any]) -> bool:

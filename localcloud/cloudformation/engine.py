@@ -203,9 +203,12 @@ class Engine:
 
     def _ssm(self, stack: Stack, name: str, path: str) -> Any:
         try:
-            return self._clients(stack)("ssm").get_parameter(Name=path)["Parameter"]["Value"]
+            found = self._clients(stack)("ssm").get_parameter(Name=path)["Parameter"]
         except ClientError as error:
             raise ServiceError("ValidationError", f"Unable to fetch parameters [{path}] from parameter store for {name}: {error}") from error
+        if found["Type"] == "SecureString":
+            raise ServiceError("ValidationError", f"Parameters [{path}] referenced by template have types not supported by CloudFormation.")
+        return found["Value"]
 
     def _roll_back(self, stack: Stack, step: "_Step | None", creating: bool, reason: str) -> None:
         status = "ROLLBACK" if creating else "UPDATE_ROLLBACK"

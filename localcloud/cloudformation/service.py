@@ -114,7 +114,7 @@ class Stacks:
         self._check_updatable(stack)
         self._take_role(stack, p)
         target = self._target(p, stack)
-        if nothing_to_do(stack, target):
+        if nothing_to_do(stack, target, p.get("Tags")):
             raise ServiceError("ValidationError", "No updates are to be performed.")
         self._apply(stack, target, p, creating=False)
         return {"StackId": stack.id}
@@ -190,14 +190,15 @@ class Stacks:
             stack = Stack(p["StackName"])
             stack.event(stack.name, "AWS::CloudFormation::Stack", stack.id, "REVIEW_IN_PROGRESS", "User Initiated")
         self._check_updatable(stack)
+        self._check_kind(stack, kind, p["ChangeSetName"])
         self._take_role(stack, p)
         target = self._target(p, stack)
         self._stacks[stack.name] = stack
         change_set = ChangeSet(
             f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{p['ChangeSetName']}/{uuid.uuid4()}", p["ChangeSetName"], stack, target, kind,
-            differences(stack, target), tags=p.get("Tags", []), capabilities=p.get("Capabilities", []),
+            differences(stack, target), tags=p.get("Tags", stack.tags), capabilities=p.get("Capabilities", []),
         )  # fmt: skip
-        if kind == "UPDATE" and nothing_to_do(stack, target):
+        if kind == "UPDATE" and nothing_to_do(stack, target, p.get("Tags")):
             change_set.status, change_set.reason, change_set.execution = "FAILED", NO_CHANGES, "UNAVAILABLE"
         self._change_sets[stack.id, change_set.name] = change_set
         return {"Id": change_set.id, "StackId": stack.id}
@@ -211,7 +212,8 @@ class Stacks:
         self._check_free(change_set.stack)
         change_set.execution = "EXECUTE_IN_PROGRESS"
         change_set.stack.change_set_id = change_set.id
-        del self._change_sets[change_set.stack.id, change_set.name]
+        for key in [key for key in self._change_sets if key[0] == change_set.stack.id]:  # the others are of the stack as it was
+            del self._change_sets[key]
         self._apply(
             change_set.stack,
             change_set.target,
@@ -253,6 +255,16 @@ class Stacks:
         self._check_free(stack)
         if stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED"):
             raise ServiceError("ValidationError", f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
+
+    def _check_kind(self, stack: Stack, kind: str, name: str) -> None:
+        if kind == "CREATE" and stack.status != "REVIEW_IN_PROGRESS":
+            raise ServiceError("ValidationError", f"Stack [{stack.name}] already exists and cannot be created again with the changeSet [{name}].")
+        if kind == "UPDATE" and stack.status == "REVIEW_IN_PROGRESS":
+            raise ServiceError("ValidationError", f"Stack:{stack.id} is in REVIEW_IN_PROGRESS state and can not be updated.")
+        if (stack.id, name) in self._change_sets:
+            raise ServiceError(
+                "AlreadyExistsException", f"ChangeSet {name} cannot be created due to a mismatch with existing attributes: it exists already"
+            )
 
     def _apply(self, stack: Stack, target: Target, p: dict[str, Any], *, creating: bool) -> None:
         self._check_free(stack)

@@ -1,15 +1,14 @@
 """Warm environments by function version, cold ones when all are busy, and the limits on how many and how large."""
 
-import io
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
 from localcloud.errors import ServiceError
+from localcloud.functions.archive import Archive, extract, read_archive
 from localcloud.functions.environment import SAMPLE_S, Blueprint, Environment, Outcome
 from localcloud.iam.authorizer import Authorizer
 from localcloud.logs import LogWriter
@@ -18,8 +17,6 @@ from localcloud.processes import Processes
 ACCOUNT_CONCURRENCY = 1000
 IDLE_S = 600.0
 SWEEP_S = 60.0
-OWNER = 0o700
-"""Whoever runs localcloud must be able to read and remove what was unpacked."""
 
 
 class TooManyRequests(ServiceError):
@@ -56,19 +53,15 @@ class Executor:
         clock.at(clock.now() + SWEEP_S, self._sweep, SWEEP_S)
         threading.Thread(target=self._watch_memory, daemon=True, name="memory").start()
 
-    def unpack(self, digest: str, data: bytes) -> Path:
-        """The folder that holds a zip's content, unpacked once a digest."""
-        target = self._folder / digest.replace("/", "_").replace("=", "")
+    def unpack(self, data: bytes) -> Archive:
+        """A zip's content on disk, unpacked once a digest. Raises InvalidParameterValueException for what is no zip, or too large."""
+        archive = read_archive(data, self._folder)
         with self._lock:
-            if not target.exists():
-                partial = target.with_suffix(".partial")
-                with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                    for entry in archive.infolist():
-                        file = Path(archive.extract(entry, partial))
-                        if mode := entry.external_attr >> 16 & 0o777:
-                            file.chmod(mode | OWNER)
-                partial.rename(target)
-        return target
+            if not archive.folder.exists():
+                partial = archive.folder.with_suffix(".partial")
+                extract(data, partial)
+                partial.rename(archive.folder)
+        return archive
 
     def run(self, blueprint: Blueprint, event: bytes, concurrency: int | None, request_id: str) -> Outcome:
         """Invoke in a free environment. Raises TooManyRequestsException above the reserved concurrency."""

@@ -7,15 +7,14 @@ from typing import Any
 from localcloud import ACCOUNT, REGION
 from localcloud.errors import ServiceError
 from localcloud.front import Handler
-from localcloud.functions.limits import unzipped_bytes
+from localcloud.functions.archive import Archive
 
 
 class Layers:
-    """All layer versions of the account. `code` gives the bytes of an API's Content, `digest` their hash."""
+    """All layer versions of the account. `unpack` brings an API's Content to disk."""
 
-    def __init__(self, code: Callable[[dict[str, Any]], bytes], digest: Callable[[bytes], str]) -> None:
-        self._code = code
-        self._digest = digest
+    def __init__(self, unpack: Callable[[dict[str, Any]], Archive]) -> None:
+        self._unpack = unpack
         self._versions: dict[str, dict[str, Any]] = {}
         self._numbers: dict[str, int] = {}
 
@@ -29,12 +28,12 @@ class Layers:
         return self._versions[arn]
 
     def publish(self, p: dict[str, Any]) -> dict[str, Any]:
-        code = self._code(p["Content"])
+        code = self._unpack(p["Content"])
         base = _layer_arn(p)
         number = self._numbers[base] = self._numbers.get(base, 0) + 1  # the number of a deleted version is not used again
         layer: dict[str, Any] = {
             "LayerArn": base, "LayerVersionArn": f"{base}:{number}", "Version": number, "CreatedDate": datetime.now(UTC).isoformat(),
-            "Content": {"CodeSha256": self._digest(code), "CodeSize": len(code)}, "code": code, "unzipped": unzipped_bytes(code),
+            "Content": {"CodeSha256": code.sha256, "CodeSize": code.zipped_bytes}, "archive": code,
             **{k: p[k] for k in ("Description", "CompatibleRuntimes", "CompatibleArchitectures", "LicenseInfo") if k in p},
         }  # fmt: skip
         self._versions[layer["LayerVersionArn"]] = layer

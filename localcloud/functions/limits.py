@@ -3,9 +3,7 @@
 Sources: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html and …/configuration-envvars.html
 """
 
-import io
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -123,15 +121,6 @@ def check_settings(name: str, p: Mapping[str, Any]) -> None:
         raise NotSupported(f"TracingConfig of function {name}: there is no X-Ray here")
     if not str(p.get("Runtime", "python")).startswith("python"):
         raise NotSupported(f"function {name}: only python functions, this is {p['Runtime']}")
-
-
-def unzipped_bytes(code: bytes) -> int:
-    """Size of a zip's content. Raises InvalidParameterValueException for what is no zip."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(code)) as archive:
-            return sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
-        raise invalid("Could not unzip uploaded file. Please check your file, then try to upload again.") from error
 
 
 def check_size(code_bytes: int, layers_bytes: int) -> None:

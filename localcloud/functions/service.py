@@ -1,7 +1,6 @@
 """The Lambda API: functions, their permissions, Invoke."""
 
 import base64
-import hashlib
 import json
 import time
 import uuid
@@ -16,6 +15,7 @@ from localcloud.clock import Clock
 from localcloud.cloudwatch.meter import Meter
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.front import Handler, Service, caller
+from localcloud.functions.archive import Archive
 from localcloud.functions.asynchronous import MAX_AGE_S, Event, Policy, invoke_later
 from localcloud.functions.environment import Blueprint, Outcome
 from localcloud.functions.executor import Executor
@@ -33,7 +33,6 @@ from localcloud.functions.limits import (
     missing,
     page,
     refuse_unknown,
-    unzipped_bytes,
 )
 from localcloud.functions.mappings import Mappings
 from localcloud.iam.authorizer import AccessDenied, Authorizer
@@ -51,7 +50,7 @@ class Function:
     """A function as its API describes it, with its code and layers as they were when it was configured."""
 
     configuration: dict[str, Any]
-    code: bytes = b""
+    code: Archive
     layers: list[dict[str, Any]] = field(default_factory=list)
     concurrency: int | None = None
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -72,7 +71,7 @@ class Functions:
         self._authorizer = authorizer
         self._meter = meter
         self._functions: dict[str, Function] = {}
-        self._layers = Layers(self._code, _sha256)
+        self._layers = Layers(self._unpacked)
         self.mappings = Mappings(clients, authorizer, lambda name: self._function({"FunctionName": name}).configuration)
 
     def service(self) -> Service:
@@ -113,7 +112,7 @@ class Functions:
         defaults |= {"LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}, "TracingConfig": {"Mode": "PassThrough"}}
         self._check_role(p["Role"])
         fixed = {"FunctionName": name, "FunctionArn": function_arn(name), "Version": LATEST, "State": "Active", "PackageType": "Zip"}
-        function = Function(defaults | fixed, code=self._code(p["Code"]), tags=p.get("Tags", {}))
+        function = Function(defaults | fixed, code=self._unpacked(p["Code"]), tags=p.get("Tags", {}))
         self._configure(function, p)
         self._load_code(function, function.code)
         self._functions[name] = function
@@ -128,7 +127,7 @@ class Functions:
 
     def update_code(self, p: dict[str, Any]) -> dict[str, Any]:
         function = self._function(p)
-        self._load_code(function, self._code(p))
+        self._load_code(function, self._unpacked(p))
         if "Architectures" in p:
             function.configuration["Architectures"] = p["Architectures"]
         return function.configuration
@@ -276,8 +275,8 @@ class Functions:
         c = function.configuration
         return Blueprint(
             name=c["FunctionName"], arn=c["FunctionArn"], version=LATEST, handler=c["Handler"], runtime=c["Runtime"],
-            memory_mb=c["MemorySize"], timeout_s=float(c["Timeout"]), role=c["Role"], code=self._executor.unpack(c["CodeSha256"], function.code),
-            layers=tuple(self._executor.unpack(layer["Content"]["CodeSha256"], layer["code"]) for layer in function.layers),
+            memory_mb=c["MemorySize"], timeout_s=float(c["Timeout"]), role=c["Role"], code=function.code.folder,
+            layers=tuple(layer["archive"].folder for layer in function.layers),
             variables=c.get("Environment", {}).get("Variables", {}), log_group=c["LoggingConfig"]["LogGroup"],
         )  # fmt: skip
 
@@ -291,7 +290,7 @@ class Functions:
         changes = {k: p[k] for k in CONFIGURABLE if k in p}
         check_settings(function.configuration["FunctionName"], changes)
         layers = [self._layers.version(arn) for arn in changes["Layers"]] if "Layers" in changes else function.layers
-        check_size(unzipped_bytes(function.code), sum(layer["unzipped"] for layer in layers))
+        check_size(function.code.unzipped_bytes, _unzipped_bytes(layers))
         self._check_dead_letter(function.configuration | changes)
         if "Layers" in changes:
             changes["Layers"] = [{"Arn": layer["LayerVersionArn"], "CodeSize": layer["Content"]["CodeSize"]} for layer in layers]
@@ -307,10 +306,13 @@ class Functions:
         if target and not self._authorizer.allows(configuration["Role"], "sqs:SendMessage", target):
             raise invalid("The provided execution role does not have permissions to call SendMessage on SQS")
 
-    def _load_code(self, function: Function, code: bytes) -> None:
-        check_size(unzipped_bytes(code), sum(layer["unzipped"] for layer in function.layers))
+    def _load_code(self, function: Function, code: Archive) -> None:
+        check_size(code.unzipped_bytes, _unzipped_bytes(function.layers))
         function.code = code
-        function.configuration |= {"CodeSha256": _sha256(function.code), "CodeSize": len(function.code), "LastModified": _now()}
+        function.configuration |= {"CodeSha256": code.sha256, "CodeSize": code.zipped_bytes, "LastModified": _now()}
+
+    def _unpacked(self, location: dict[str, Any]) -> Archive:
+        return self._executor.unpack(self._code(location))
 
     def _code(self, location: dict[str, Any]) -> bytes:
         """The bytes of a zip, from the request or from S3, which is read with the caller's permissions."""
@@ -340,8 +342,8 @@ def _check_json(payload: bytes) -> None:
         raise ServiceError("InvalidRequestContentException", f"Could not parse request body into json: {error}") from error
 
 
-def _sha256(data: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+def _unzipped_bytes(layers: list[dict[str, Any]]) -> int:
+    return sum(layer["archive"].unzipped_bytes for layer in layers)
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ Values in, values out: what only the account knows (the key behind an alias, a r
 into the parameters before. What S3 asks for stands in `needs_s3`.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from localcloud.iam.needs_s3 import s3_needs
 from localcloud.iam.operations import ACTIONS, ALL, PASSED_ROLES, PREFIXES, TAGGING, TEMPLATES
 
 __all__ = ["Context", "Need", "needs"]
+
+GLUE_METADATA = re.compile(r"(?P<glue>arn:aws:glue:[^:]*:[^:]*):(?P<kind>database|table)/(?P<database>[^/]+)(/.*)?")
 
 
 def needs(service: str, operation: str, p: Parameters) -> list[Need]:
@@ -33,10 +36,20 @@ def _own(service: str, operation: str, p: Parameters) -> Iterator[Need]:
         raise unknown(service, operation)
     action = ACTIONS.get(f"{service}:{operation}", f"{prefix}:{single}")
     context = _context(service, operation, p)
-    yield from (Need(action, resource, context) for resource in _resources(prefix, template, _named(service, operation, p)))
+    for resource in _resources(prefix, template, _named(service, operation, p)):
+        yield from (Need(action, each, context) for each in (*_glue_ancestors(service, resource), resource))
     yield from (Need(action, str(key), context) for key in p.get("AliasKeys", ()))
     if operation == "DescribeStacks" and not p.get("StackName"):  # API_DescribeStacks.html: without a name, ListStacks too
         yield Need("cloudformation:ListStacks", ALL)
+
+
+def _glue_ancestors(service: str, resource: str) -> Iterator[str]:
+    """Glue asks for the catalog too, and for a table's database: docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html"""
+    if service != "glue" or not (match := GLUE_METADATA.fullmatch(resource)):
+        return
+    yield f"{match['glue']}:catalog"
+    if match["kind"] == "table":
+        yield f"{match['glue']}:database/{match['database']}"
 
 
 def _resources(prefix: str, template: str, p: Parameters) -> list[str]:
@@ -53,6 +66,8 @@ def _named(service: str, operation: str, p: Parameters) -> Parameters:
     match service:
         case "sqs" if "QueueUrl" in p:
             return {**p, "QueueName": p["QueueUrl"].rpartition("/")[2]}
+        case "athena" | "glue":
+            return _of_analytics(operation, p)
         case "cloudwatch":
             return {**p, **{one: p[f"{one}s"] for one in ("AlarmName", "DashboardName") if f"{one}s" in p}}
         case "codebuild" if "ids" in p:
@@ -93,6 +108,12 @@ def _of_bus(operation: str, p: Parameters) -> Parameters:
 
 def _bus(name: str | None) -> str:
     return (name or "default").rpartition("event-bus/")[2]
+
+
+def _of_analytics(operation: str, p: Parameters) -> Parameters:
+    """Glue's inputs hold the name of what they make; a query without a workgroup runs in `primary`."""
+    given = p.get("DatabaseInput") if operation == "CreateDatabase" else p.get("TableInput")
+    return {"WorkGroup": "primary", **p, **({"Name": given["Name"]} if given else {})}
 
 
 def _of_group(p: Parameters) -> Parameters:
@@ -168,7 +189,9 @@ def _dynamodb_many(operation: str, p: Parameters) -> Iterator[Need]:
 
 def _passed(service: str, operation: str, p: Parameters) -> Iterator[Need]:
     parameter, receiver = PASSED_ROLES.get(f"{service}:{operation}", ("", ""))
-    value = p.get(parameter)
+    value: Any = p
+    for name in parameter.split("."):
+        value = value.get(name) or {}
     for role in [target.get("RoleArn") for target in value] if isinstance(value, list) else [value]:
         if role:
-            yield Need("iam:PassRole", str(role), {"iam:PassedToService": (receiver,)})
+            yield Need("iam:PassRole", fill("iam", "arn:aws:iam::{account}:role/{Role}", {"Role": role}), {"iam:PassedToService": (receiver,)})

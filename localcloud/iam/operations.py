@@ -82,6 +82,8 @@ def _rows(template: str, *operations: str) -> dict[str, str]:
 
 
 TEMPLATES: dict[str, dict[str, str]] = {
+    "athena": _rows("workgroup/{WorkGroup}", "DeleteWorkGroup", "GetWorkGroup", "StartQueryExecution", "UpdateWorkGroup")
+    | _rows("workgroup/{Name}", "CreateWorkGroup") | _rows(ALL, "ListWorkGroups"),
     "cloudformation": _rows(
         "stack/{StackName}/*", "ContinueUpdateRollback", "CreateChangeSet", "CreateStack", "DeleteChangeSet", "DeleteStack", "DescribeChangeSet",
         "DescribeEvents", "DescribeStackEvents", "DescribeStackResource", "DescribeStackResources", "DescribeStacks", "ExecuteChangeSet", "GetTemplate",
@@ -109,6 +111,11 @@ TEMPLATES: dict[str, dict[str, str]] = {
     ) | _rows("rule/{Name}", "DeleteRule", "DescribeRule", "DisableRule", "EnableRule", "PutRule")
     | _rows("{ResourceARN}", "TagResource", "UntagResource", "ListTagsForResource")
     | _rows("event-bus/{EventBusName}", "PutEvents") | _rows("event-bus/{Name}", "DescribeEventBus") | _rows(ALL, "ListRules", "TestEventPattern"),
+    "glue": _rows("database/{Name}", "CreateDatabase", "DeleteDatabase", "GetDatabase", "UpdateDatabase") | _rows("database/*", "GetDatabases")
+    | _rows("table/{DatabaseName}/{Name}", "CreateTable", "DeleteTable", "GetTable", "UpdateTable") | _rows("table/{DatabaseName}/*", "GetTables")
+    | _rows(
+        "job/{JobName}", "BatchStopJobRun", "DeleteJob", "GetJob", "GetJobRun", "GetJobRuns", "StartJobRun", "UpdateJob",
+    ) | _rows("job/{Name}", "CreateJob") | _rows("{ResourceArn}", "GetTags", "TagResource", "UntagResource") | _rows("job/*", "GetJobs") | _rows(ALL, "ListJobs"),
     "iam": _rows(
         "arn:aws:iam::{account}:role/{RoleName}", "AttachRolePolicy", "CreateRole", "DeleteRole", "DeleteRolePolicy", "DetachRolePolicy", "GetRole",
         "GetRolePolicy", "ListAttachedRolePolicies", "ListRolePolicies", "ListRoleTags", "PutRolePolicy", "TagRole", "UntagRole", "UpdateAssumeRolePolicy",
@@ -181,6 +188,8 @@ PASSED_ROLES = {
     "codebuild:UpdateProject": ("serviceRole", "codebuild.amazonaws.com"),
     "events:PutRule": ("RoleArn", "events.amazonaws.com"),
     "events:PutTargets": ("Targets", "events.amazonaws.com"),
+    "glue:CreateJob": ("Role", "glue.amazonaws.com"),
+    "glue:UpdateJob": ("JobUpdate.Role", "glue.amazonaws.com"),
     "lambda:CreateFunction": ("Role", "lambda.amazonaws.com"),
     "lambda:UpdateFunctionConfiguration": ("Role", "lambda.amazonaws.com"),
     "sagemaker:CreateEndpointConfig": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
@@ -190,13 +199,15 @@ PASSED_ROLES = {
     "stepfunctions:CreateStateMachine": ("roleArn", "states.amazonaws.com"),
     "stepfunctions:UpdateStateMachine": ("roleArn", "states.amazonaws.com"),
 }
-"""Operations that hand a role to a service: they also ask for iam:PassRole on it, with iam:PassedToService."""
+"""Operations that hand a role to a service, and where it stands in their parameters: they also ask for iam:PassRole on it, with iam:PassedToService."""
 
 TAGGING = {
+    "athena": ("athena:TagResource", ("CreateWorkGroup",)),
     "cloudwatch": ("cloudwatch:TagResource", ("PutMetricAlarm",)),
     "dynamodb": ("dynamodb:TagResource", ("CreateTable",)),
     "ecr": ("ecr:TagResource", ("CreateRepository",)),
     "events": ("events:TagResource", ("PutRule",)),
+    "glue": ("glue:TagResource", ("CreateJob",)),
     "kms": ("kms:TagResource", ("CreateKey",)),
     "lambda": ("lambda:TagResource", ("CreateFunction",)),
     "logs": ("logs:TagResource", ("CreateLogGroup",)),

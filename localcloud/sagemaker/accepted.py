@@ -1,15 +1,7 @@
-"""What the Create operations take. A member that is not here, or a value that is not, is refused by name.
+"""What the Create operations take. A member that is not here, or a value that is not, is refused by name: constraints.accept."""
 
-A specification is None for anything, a set for the values that are understood, a dict for the members of a structure, or a
-list of one specification for a list. Members marked with SHOWN have no effect here: Describe shows them.
-"""
+from localcloud.constraints import SHOWN
 
-from collections.abc import Iterator
-from typing import Any
-
-from localcloud.errors import NotSupported
-
-SHOWN = None
 S3_DATA = {"S3DataType": {"S3Prefix", "ManifestFile"}, "S3Uri": None, "S3DataDistributionType": {"FullyReplicated"}}
 
 TRAINING_JOB = {
@@ -83,28 +75,3 @@ UPDATED_PACKAGE = dict.fromkeys(
         "InferenceSpecification", "SourceUri", "ModelCard", "ModelLifeCycle", "ClientToken",
     )
 )  # fmt: skip
-
-
-def accept(operation: str, p: dict[str, Any], specification: dict[str, Any]) -> None:
-    """Raises NotSupported naming every member and value that is not understood."""
-    if faults := list(_foreign(p, specification, "")):
-        raise NotSupported(f"{', '.join(faults)} of {operation}")
-
-
-def _foreign(value: Any, specification: Any, path: str) -> Iterator[str]:
-    """What is switched off (False, an empty list) asks for nothing."""
-    if specification is None or value in (None, False, [], {}):
-        return
-    if isinstance(specification, set):
-        if value not in specification:
-            yield f"{path}={value}"
-    elif isinstance(specification, list):
-        for item in value:
-            yield from _foreign(item, specification[0], path)
-    else:
-        for name, item in value.items():
-            where = f"{path}.{name}" if path else name
-            if name in specification:
-                yield from _foreign(item, specification[name], where)
-            elif item not in (None, False, [], {}):
-                yield where

@@ -20,11 +20,12 @@ from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
 from localcloud.cloudwatch.meter import Meter
 from localcloud.config import ConfigError, LocalConfig
+from localcloud.constraints import accept
 from localcloud.errors import ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
 from localcloud.processes import Processes
-from localcloud.sagemaker.accepted import ENDPOINT, INVOCATION, UPDATED_ENDPOINT, accept
+from localcloud.sagemaker.accepted import ENDPOINT, INVOCATION, UPDATED_ENDPOINT
 from localcloud.sagemaker.listing import page
 from localcloud.sagemaker.models import Models, container
 from localcloud.sagemaker.roles import ANY_SOURCE, RoleDenied, Roles

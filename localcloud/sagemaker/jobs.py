@@ -15,12 +15,13 @@ from typing import Any
 from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
 from localcloud.config import ConfigError, LocalConfig
+from localcloud.constraints import accept
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
 from localcloud.logs import LogWriter
 from localcloud.processes import Processes
-from localcloud.sagemaker.accepted import PROCESSING_JOB, TRAINING_JOB, accept
+from localcloud.sagemaker.accepted import PROCESSING_JOB, TRAINING_JOB
 from localcloud.sagemaker.container import Containers, Job, JobFailed
 from localcloud.sagemaker.data import DataError, check_input, download, inside, upload_archive, upload_folder
 from localcloud.sagemaker.listing import page

@@ -7,9 +7,10 @@ from botocore.exceptions import ClientError
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
+from localcloud.constraints import accept
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.front import Handler
-from localcloud.sagemaker.accepted import ENDPOINT_CONFIG, MODEL, accept
+from localcloud.sagemaker.accepted import ENDPOINT_CONFIG, MODEL
 from localcloud.sagemaker.data import split_uri
 from localcloud.sagemaker.listing import page
 from localcloud.sagemaker.roles import ANY_SOURCE, Roles

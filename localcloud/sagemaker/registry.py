@@ -6,10 +6,11 @@ from typing import Any
 
 from localcloud import ACCOUNT, REGION
 from localcloud.clock import Clock
+from localcloud.constraints import accept
 from localcloud.errors import NotSupported, ServiceError
 from localcloud.events.bus import EventBus
 from localcloud.front import Handler
-from localcloud.sagemaker.accepted import PACKAGE, PACKAGE_GROUP, UPDATED_PACKAGE, accept
+from localcloud.sagemaker.accepted import PACKAGE, PACKAGE_GROUP, UPDATED_PACKAGE
 from localcloud.sagemaker.listing import page
 
 UPDATABLE = ("ModelApprovalStatus", "ApprovalDescription", "ModelLifeCycle", "ModelCard", "InferenceSpecification", "SourceUri")

@@ -1,4 +1,4 @@
-"""What a Task can call: functions, SageMaker jobs that are waited for, and any SDK operation of the services below.
+"""What a Task can call: functions, jobs of SageMaker and Glue that are waited for, and any SDK operation of the services below.
 
 Names of services and errors are the Java SDK's: docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 """
@@ -11,33 +11,33 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import botocore.session
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from localcloud.clients import Clients
 from localcloud.errors import NotSupported, ServiceError
+from localcloud.models import service_model
 from localcloud.shapes import coerce, pascal
 from localcloud.stepfunctions.failure import StateFailure, Stopped
 from localcloud.stepfunctions.patience import Patience
+from localcloud.stepfunctions.waited import JOBS
 
 log = logging.getLogger("localcloud")
 
 PREFIX = "arn:aws:states:::"
 INVOKE = "lambda:invoke"
-JOBS = {
-    "createTrainingJob": ("describeTrainingJob", "stopTrainingJob", "TrainingJobName", "TrainingJobStatus"),
-    "createProcessingJob": ("describeProcessingJob", "stopProcessingJob", "ProcessingJobName", "ProcessingJobStatus"),
-}
 SDK = {
     "cloudformation": ("cloudformation", "CloudFormation"), "cloudwatch": ("cloudwatch", "CloudWatch"), "cloudwatchlogs": ("logs", "CloudWatchLogs"),
     "codebuild": ("codebuild", "CodeBuild"), "dynamodb": ("dynamodb", "DynamoDb"), "ecr": ("ecr", "Ecr"), "eventbridge": ("events", "EventBridge"),
-    "iam": ("iam", "Iam"), "kms": ("kms", "Kms"), "lambda": ("lambda", "Lambda"), "s3": ("s3", "S3"), "sagemaker": ("sagemaker", "SageMaker"),
+    "glue": ("glue", "Glue"), "iam": ("iam", "Iam"), "kms": ("kms", "Kms"), "lambda": ("lambda", "Lambda"), "s3": ("s3", "S3"),
+    "sagemaker": ("sagemaker", "SageMaker"),
     "sagemakerruntime": ("sagemaker-runtime", "SageMakerRuntime"), "sfn": ("stepfunctions", "Sfn"), "sns": ("sns", "Sns"), "sqs": ("sqs", "Sqs"),
     "ssm": ("ssm", "Ssm"), "sts": ("sts", "Sts"),
 }  # fmt: skip
 """Step Functions' name of a service → botocore's, and the prefix of its errors."""
-OPTIMIZED = {"lambda": ("AWSLambda", "AWSLambdaException"), "sagemaker": ("AmazonSageMaker", "AmazonSageMakerException")}
+OPTIMIZED = {
+    "glue": ("AWSGlue", "AWSGlueException"), "lambda": ("AWSLambda", "AWSLambdaException"), "sagemaker": ("AmazonSageMaker", "AmazonSageMakerException"),
+}  # fmt: skip
 """The optimized integrations speak with the older SDK: its name of the service, and of an error the service's model does not have."""
 UNSPECIFIC = {"AccessDenied"}
 """Modelled for one new operation of S3 only; everywhere else it is S3.S3Exception."""
@@ -52,7 +52,7 @@ def resource_type(resource: str) -> str:
 def check(resource: str, arguments: Any, path: str) -> None:
     """Refuse, when a machine is made, a resource that cannot be called and arguments it does not have."""
     service, action, _ = _parts(resource, path)
-    shape = _model(service).operation_model(action).input_shape
+    shape = service_model(service).operation_model(action).input_shape
     if not isinstance(arguments, dict):
         return  # an expression: what it gives is looked at when the task runs
     faults = [f"The field '{name}' is not supported by Step Functions" for name in _foreign(shape, arguments, "")]
@@ -66,7 +66,7 @@ def _parts(resource: str, path: str = "") -> tuple[str, str, bool]:
     """(botocore's service, operation, whether it is an optimized integration)."""
     name = resource.removeprefix(PREFIX)
     kind, _, action = name.rpartition(":")
-    if name == INVOKE or (kind == "sagemaker" and action.removesuffix(".sync") in JOBS and action.endswith(".sync")):
+    if name == INVOKE or (action.endswith(".sync") and (kind, action.removesuffix(".sync")) in JOBS):
         return kind, _operations(kind)[action.removesuffix(".sync").lower()], True
     known = SDK.get(kind.removeprefix("aws-sdk:")) if kind.startswith("aws-sdk:") else None
     if known is None:
@@ -91,7 +91,7 @@ class Integrations:
         service, operation, optimized = _parts(resource)
         if not optimized:
             return self._call(service, operation, arguments, pause, optimized=False)
-        return self._invoke(arguments, pause) if service == "lambda" else self._job(resource, operation, arguments, pause)
+        return self._invoke(arguments, pause) if service == "lambda" else self._job(resource, service, operation, arguments, pause)
 
     def _invoke(self, arguments: dict[str, Any], pause: Patience) -> Any:
         payload = json.dumps(arguments.get("Payload", {})).encode()
@@ -102,27 +102,27 @@ class Integrations:
             raise StateFailure(str(failure.get("errorType", "Lambda.Unknown")), json.dumps(body, ensure_ascii=False, separators=(",", ":")))
         return {name: answer[name] for name in ("ExecutedVersion", "Payload", "StatusCode") if name in answer}
 
-    def _job(self, resource: str, operation: str, arguments: dict[str, Any], pause: Patience) -> Any:
-        describe, stop, key, status = JOBS[resource.rpartition(":")[2].removesuffix(".sync")]
-        self._call("sagemaker", operation, arguments, pause, optimized=True)
-        name = {key: arguments[key]}
+    def _job(self, resource: str, service: str, operation: str, arguments: dict[str, Any], pause: Patience) -> Any:
+        waited = JOBS[service, resource.rpartition(":")[2].removesuffix(".sync")]
+        named = waited.named(arguments, self._call(service, operation, arguments, pause, optimized=True))
         try:
             while True:
-                job = self._call("sagemaker", _operations("sagemaker")[describe.lower()], name, pause, optimized=True)
-                if job[status] == "Completed":
+                answer = self._call(service, waited.describe, named, pause, optimized=True)
+                job = answer[waited.shown] if waited.shown else answer
+                if job[waited.state] == waited.done:
                     return job
-                if job[status] in ("Failed", "Stopped"):
+                if job[waited.state] in waited.failed:
                     raise JobEnded(json.dumps(job, separators=(",", ":")))
                 pause(POLL_S)
         except JobEnded:
             raise
         except (StateFailure, Stopped):
             with suppress(ClientError):  # it has ended meanwhile, or the role may not stop it
-                getattr(self._clients("sagemaker"), xform_name(stop))(**name)
+                getattr(self._clients(service), xform_name(waited.stop))(**waited.stopped(named))
             raise
 
     def _call(self, service: str, operation: str, arguments: dict[str, Any], pause: Patience, *, optimized: bool) -> Any:
-        model = _model(service).operation_model(operation)
+        model = service_model(service).operation_model(operation)
         if faults := list(_foreign(model.input_shape, arguments, "")):
             raise StateFailure("States.Runtime", f"The field {', '.join(faults)} is not supported by Step Functions: {service}:{operation}")
         client = self._clients(service)
@@ -156,7 +156,7 @@ def _failure(service: str, error: ClientError, *, optimized: bool) -> StateFailu
     answer, meta = error.response["Error"], error.response.get("ResponseMetadata", {})
     code, message, status, request = answer["Code"], answer.get("Message", ""), meta.get("HTTPStatusCode"), meta.get("RequestId", "")
     prefix = _prefix(service)
-    known = {shape.name for shape in _model(service).error_shapes} - UNSPECIFIC
+    known = {shape.name for shape in service_model(service).error_shapes} - UNSPECIFIC
     modelled = next((name for name in (code, answer.get("QueryErrorCode")) if name in known), None)  # the latter: SQS's own name of it
     if optimized:
         named, other = OPTIMIZED[service]
@@ -192,14 +192,9 @@ def _pascal(name: str) -> str:
 
 
 @cache
-def _model(service: str) -> Any:
-    return botocore.session.get_session().get_service_model(service)
-
-
-@cache
 def _operations(service: str) -> dict[str, str]:
     """Lower-case operation name → its name."""
-    return {name.lower(): name for name in _model(service).operation_names}
+    return {name.lower(): name for name in service_model(service).operation_names}
 
 
 def _plain(value: Any) -> Any:

@@ -96,6 +96,7 @@ class StateMachines:
         machine = {"tracingConfiguration": {"enabled": False}, "tags": [], "type": "STANDARD"} | p
         machine["loggingConfiguration"] = {"level": "OFF", "includeExecutionData": False} | p.get("loggingConfiguration", {})
         if (known_one := self._machines.get(arn)) is not None:
+            _check_stays(known_one)
             if all(known_one[name] == machine[name] for name in ("definition", "type", "loggingConfiguration", "tracingConfiguration")):
                 return {"stateMachineArn": arn, "creationDate": known_one["creationDate"]}
             raise ServiceError("StateMachineAlreadyExists", f"State Machine Already Exists: '{arn}'")
@@ -118,7 +119,20 @@ class StateMachines:
         return {"updateDate": self._moment()}
 
     def delete(self, p: dict[str, Any]) -> None:
-        self._machines.pop(p["stateMachineArn"], None)
+        """Its executions end at their next wait, and it is gone when they have: docs of DeleteStateMachine."""
+        arn = p["stateMachineArn"]
+        if arn in self._machines:
+            self._machines[arn]["status"] = "DELETING"
+            for execution in self._running(arn):
+                execution.stop.set()
+            self._forget(arn)
+
+    def _forget(self, arn: str) -> None:
+        if self._machines.get(arn, {}).get("status") == "DELETING" and not self._running(arn):
+            self._machines.pop(arn, None)
+
+    def _running(self, arn: str) -> list[Execution]:
+        return [e for e in list(self._executions.values()) if e.machine["stateMachineArn"] == arn and e.status == "RUNNING"]
 
     def tag(self, p: dict[str, Any]) -> None:
         machine = self._machine(p["resourceArn"])
@@ -131,6 +145,7 @@ class StateMachines:
 
     def start(self, p: dict[str, Any]) -> dict[str, Any]:
         machine = dict(self._machine(p["stateMachineArn"]))
+        _check_stays(machine)
         name, text = p.get("name") or str(uuid.uuid4()), p.get("input", "{}")
         _check_name(name)
         _check_input(text)
@@ -204,6 +219,7 @@ class StateMachines:
         execution.status = status
         self._measure(execution, METRICS[status])
         self._announce(execution)
+        self._forget(execution.machine["stateMachineArn"])
 
     def _check(self, machine: dict[str, Any]) -> None:
         """What AWS looks at before it makes or changes a machine: definition, role and log destination, in its words."""
@@ -265,6 +281,11 @@ def _all_of(p: dict[str, Any], operation: str) -> dict[str, Any]:
     if p.get("includedData", "ALL_DATA") != "ALL_DATA":
         raise NotSupported(f"includedData={p['includedData']} of {operation}")
     return p
+
+
+def _check_stays(machine: dict[str, Any]) -> None:
+    if machine["status"] == "DELETING":
+        raise ServiceError("StateMachineDeleting", f"State Machine is being deleted: '{machine['stateMachineArn']}'")
 
 
 def _check_name(name: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from localcloud import ACCOUNT, REGION
 from localcloud.cloud import LocalCloud
-from localcloud.config import Image, LocalConfig
+from localcloud.config import Glue, Image, LocalConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
@@ -132,7 +132,9 @@ def until(question: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
     commands = {word: [PYTHON, CONTAINER, word] for word in ("train", "process", "serve")}
-    config = LocalConfig(root=ROOT, lambda_python="./.venv-lambda/bin/python", images=(Image(repository="test*", commands=commands),))
+    config = LocalConfig(
+        root=ROOT, lambda_python="./.venv-lambda/bin/python", images=(Image(repository="test*", commands=commands),), glue=Glue(python=PYTHON)
+    )
     with LocalCloud(config) as running:
         yield running
 

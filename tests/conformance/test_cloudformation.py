@@ -458,3 +458,107 @@ def test_parameters_keep_to_what_they_allow(cloud, name):
         client.create_stack(StackName=name, TemplateBody=text, Parameters=[{"ParameterKey": "P", "ParameterValue": "c"}])
     with pytest.raises(client.exceptions.ClientError, match="localcloud does not do this: DisableRollback True of a stack"):
         client.create_stack(StackName=name, TemplateBody=template(A=queue()), DisableRollback=True)
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Delete", 0), ("RetainExceptOnCreate", 0), ("Retain", 1)])
+def test_only_retain_keeps_what_a_failed_creation_made(cloud, name, policy, left):
+    # docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    broken = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"FunctionName": "no-such", "EventSourceArn": {"Fn::GetAtt": ["Q", "Arn"]}}}
+    with pytest.raises(DeploymentFailed):
+        deploy_stack(name, template(Q={**queue(), "DeletionPolicy": policy}, Broken=broken), cloud.clients, {})
+    assert status(cloud, name) == "ROLLBACK_COMPLETE"
+    assert len(queues(cloud, name)) == left
+
+
+def test_other_tags_alone_are_an_update(cloud, name):
+    # docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_UpdateStack.html: Tags
+    client, text = cloud.clients("cloudformation"), template(Q=queue())
+    deploy_stack(name, text, cloud.clients, {})
+    client.update_stack(StackName=name, TemplateBody=text, Tags=[{"Key": "team", "Value": "a"}])
+    until(lambda: status(cloud, name) == "UPDATE_COMPLETE")
+    assert client.describe_stacks(StackName=name)["Stacks"][0]["Tags"] == [{"Key": "team", "Value": "a"}]
+    for tags in ({"Tags": [{"Key": "team", "Value": "a"}]}, {}):
+        with pytest.raises(client.exceptions.ClientError, match="No updates are to be performed"):
+            client.update_stack(StackName=name, TemplateBody=text, **tags)
+
+
+def test_of_two_change_sets_that_create_a_stack_one_does(cloud, name):
+    # docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ExecuteChangeSet.html: all other change sets of the stack are deleted
+    client = cloud.clients("cloudformation")
+    for number in ("one", "two"):
+        text = template(Q=queue(QueueName=f"{name}-{number}"))
+        client.create_change_set(StackName=name, ChangeSetName=number, ChangeSetType="CREATE", TemplateBody=text)
+    with pytest.raises(client.exceptions.ClientError, match="AlreadyExists"):
+        client.create_change_set(StackName=name, ChangeSetName="two", ChangeSetType="CREATE", TemplateBody=template(Q=queue()))
+    with pytest.raises(client.exceptions.ClientError, match="REVIEW_IN_PROGRESS"):
+        client.create_change_set(StackName=name, ChangeSetName="three", TemplateBody=template(Q=queue()))
+    client.execute_change_set(StackName=name, ChangeSetName="one")
+    until(lambda: status(cloud, name) == "CREATE_COMPLETE")
+    with pytest.raises(client.exceptions.ClientError, match="ChangeSetNotFound"):
+        client.execute_change_set(StackName=name, ChangeSetName="two")
+    with pytest.raises(client.exceptions.ClientError, match="already exists and cannot be created again"):
+        client.create_change_set(StackName=name, ChangeSetName="two", ChangeSetType="CREATE", TemplateBody=template(Q=queue()))
+    assert queues(cloud, name) == {f"{name}-one"}
+
+
+def test_secure_strings_are_refused_as_resources_and_as_parameters(cloud, name):
+    # docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html and …/UserGuide/cloudformation-supplied-parameter-types.html
+    client = cloud.clients("cloudformation")
+    secret = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "SecureString", "Value": "x"}}
+    with pytest.raises(client.exceptions.ClientError, match=r"Resources\.S\.Properties\.Type=SecureString"):
+        client.create_stack(StackName=name, TemplateBody=template(S=secret))
+    cloud.clients("ssm").put_parameter(Name=f"/{name}/secret", Type="SecureString", Value="x")
+    body = json.loads(template(Q=queue())) | {"Parameters": {"P": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": f"/{name}/secret"}}}
+    with pytest.raises(client.exceptions.ClientError, match="types not supported by CloudFormation"):
+        client.create_stack(StackName=name, TemplateBody=json.dumps(body))
+
+
+def test_tags_of_an_alarm_follow_the_template(cloud, name):
+    def text(**tags: str) -> str:
+        properties = {
+            "MetricName": "m", "Namespace": "n", "Period": 60, "EvaluationPeriods": 1, "Statistic": "Sum", "Threshold": 1,
+            "ComparisonOperator": "GreaterThanThreshold", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        }  # fmt: skip
+        return json.dumps({
+            "Resources": {"A": {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}}, "Outputs": {"Arn": {"Value": {"Fn::GetAtt": ["A", "Arn"]}}},
+        })  # fmt: skip
+
+    deploy_stack(name, text(a="1", b="1"), cloud.clients, {})
+    arn = deploy_stack(name, text(b="2", c="1"), cloud.clients, {})["Arn"]
+    tags = cloud.clients("cloudwatch").list_tags_for_resource(ResourceARN=arn)["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"b": "2", "c": "1"}
+
+
+def test_a_topic_goes_back_to_its_own_policy_when_it_is_given_none(cloud, name):
+    # docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html: the default policy is the owner's
+    sns = cloud.clients("sns")
+    topics = {word: {"Type": "AWS::SNS::Topic", "Properties": {}} for word in ("A", "B")}
+    statement = {"Sid": "mine", "Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Action": "sns:Publish", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+
+    def text(*named: str) -> str:
+        policy = {"Type": "AWS::SNS::TopicPolicy", "Properties": {"PolicyDocument": document, "Topics": [{"Ref": word} for word in named]}}
+        return template(**topics, **({"P": policy} if named else {}))
+
+    def sids(outputs: dict[str, str]) -> list[str]:
+        policies = [json.loads(sns.get_topic_attributes(TopicArn=outputs[f"{word}Ref"])["Attributes"]["Policy"]) for word in ("A", "B")]
+        return [policy["Statement"][0]["Sid"] for policy in policies]
+
+    assert sids(deploy_stack(name, text("A", "B"), cloud.clients, {})) == ["mine", "mine"]
+    assert sids(deploy_stack(name, text("B"), cloud.clients, {})) == ["__default_statement_ID", "mine"]
+    assert sids(deploy_stack(name, text(), cloud.clients, {})) == ["__default_statement_ID"] * 2
+
+
+def test_a_machine_is_gone_only_when_its_executions_have_ended(account, cloud, name):
+    # docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html
+    definition = {"QueryLanguage": "JSONata", "StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+    role = account.role("states.amazonaws.com")
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": {"RoleArn": role, "DefinitionString": json.dumps(definition)}}
+    arn = deploy_stack(name, template(M=machine), cloud.clients, {})["MRef"]
+    stepfunctions = account.client("stepfunctions")
+    execution = stepfunctions.start_execution(stateMachineArn=arn)["executionArn"]
+    cloud.clients("cloudformation").delete_stack(StackName=name)
+    until(lambda: name not in {s["StackName"] for s in cloud.clients("cloudformation").describe_stacks()["Stacks"]})
+    assert stepfunctions.describe_execution(executionArn=execution)["status"] == "ABORTED"
+    with pytest.raises(stepfunctions.exceptions.StateMachineDoesNotExist):
+        stepfunctions.start_execution(stateMachineArn=arn)

@@ -3,6 +3,7 @@
 "IAM:" names a page under docs.aws.amazon.com/IAM/latest/UserGuide/, "S3:" one under docs.aws.amazon.com/AmazonS3/latest/.
 """
 
+import gc
 import http.client
 import io
 import sys
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+from moto.dynamodb.models.dynamo_type import Item
 
 from localcloud import ACCOUNT, REGION
 from localcloud.iam.evaluate import Principal
@@ -226,3 +228,20 @@ def test_what_a_service_asks_for_is_recorded_too(account):
     account.cloud.authorizer.service("events.amazonaws.com", "sqs:SendMessage", arn, "arn:aws:events:us-east-1:1:rule/r")
     assert [record.caller for record in account.cloud.recorder.denied() if record.resource == arn] == ["events.amazonaws.com"]
     assert account.cloud.stored.user_id(Principal(arn="", account=ACCOUNT, service="x")) == ACCOUNT
+
+
+def test_what_a_query_found_is_not_kept(account):
+    """localcloud.instances: moto alone would keep a copy for ever."""
+    table, dynamodb = made_table(account), account.client("dynamodb")
+    dynamodb.put_item(TableName=table, Item={"k": {"S": "a"}})
+    query = {"TableName": table, "KeyConditionExpression": "k = :k", "ExpressionAttributeValues": {":k": {"S": "a"}}}
+
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Item) for thing in gc.get_objects())
+
+    dynamodb.query(**query)
+    before = alive()
+    for _ in range(50):
+        assert dynamodb.query(**query)["Count"] == 1
+    assert alive() < before + 25

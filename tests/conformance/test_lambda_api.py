@@ -186,7 +186,10 @@ def test_a_payload_must_be_json_and_a_dry_run_runs_nothing(account):
     function, client = account.function(OK), account.client("lambda")
     with refused("InvalidRequestContentException"):
         client.invoke(FunctionName=function, Payload=b"{no json")
-    assert client.invoke(FunctionName=function, InvocationType="DryRun")["Payload"].read() == b""
+    dry = client.invoke(FunctionName=function, InvocationType="DryRun")
+    assert (dry["Payload"].read(), dry["StatusCode"], dry["ResponseMetadata"]["HTTPStatusCode"]) == (b"", 204, 204)
+    later = client.invoke(FunctionName=account.function(OK), InvocationType="Event")
+    assert (later["StatusCode"], later["ResponseMetadata"]["HTTPStatusCode"]) == (202, 202)
     assert metric(account, function, "Invocations") == 0
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke(FunctionName="no-such-function")

@@ -10,7 +10,11 @@ from importlib.metadata import version
 
 import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
 from moto import backends, mock_aws
+from moto.core import utils as moto_utils
+from moto.core.common_models import BaseModel
+from moto.core.loaders import Loader
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request
 from moto.core.routing import get_service_router
@@ -27,7 +31,9 @@ from moto.s3 import notifications
 from moto.s3.models import FakeBucket, S3Backend, s3_backends
 from moto.sns.models import SNSBackend, Subscription, sns_backends
 from moto.sqs import models as sqs_models
-from moto.sqs.models import sqs_backends
+from moto.sqs.models import Queue, SQSBackend, sqs_backends
+
+from localcloud.events.queues import ALONE
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]})
@@ -88,6 +94,36 @@ def test_queues_ask_two_functions_for_the_time(client, monkeypatch):
     assert (queue.approximate_number_of_messages_delayed, queue.approximate_number_of_messages_not_visible) == (0, 1)
     now += 31
     assert message.visible
+
+
+def test_queues_change_through_these_methods_and_a_long_poll_waits_in_one():
+    """localcloud.events.queues"""
+    assert parameters(SQSBackend.receive_message) == [
+        "self",
+        "queue_name",
+        "count",
+        "wait_seconds_timeout",
+        "visibility_timeout",
+        "message_attribute_names",
+    ]
+    assert parameters(Queue.wait_for_messages) == ["self", "timeout"]
+    assert "if wait_seconds_timeout == 0" in inspect.getsource(SQSBackend.receive_message)
+    for name in ALONE:
+        assert parameters(getattr(SQSBackend, name))[:2] == ["self", "queue_name"]
+
+
+def test_models_remember_their_instances_in_one_place_and_only_resets_ask_there():
+    """localcloud.instances"""
+    assert "instances_tracked.append" in inspect.getsource(BaseModel.__new__)
+    assert "for key in FakeKey.instances_tracked" in inspect.getsource(S3Backend.reset)
+
+
+def test_service_models_are_loaded_by_one_function():
+    """localcloud.models"""
+    assert parameters(moto_utils.create_loader) == []
+    assert "create_loader()" in inspect.getsource(moto_utils._load_service_model)
+    assert {"extra_search_paths", "file_loader"} <= set(parameters(Loader))
+    assert parameters(JSONFileLoader._load_file) == ["self", "full_path", "open_method"]
 
 
 def test_metric_filters_lie_where_they_are_looked_for(client):

@@ -228,7 +228,9 @@ def test_what_conditions_may_read_of_a_request(call: str, parameters: dict[str, 
 def test_a_passed_role_is_passed_to_its_service() -> None:
     for call, (parameter, service) in PASSED_ROLES.items():
         value = [{"RoleArn": ROLE}] if parameter == "Targets" else ROLE
-        (need,) = [need for need in needs(*call.split(":"), {parameter: value, "StackName": "s"}) if need.action == "iam:PassRole"]
+        outer, _, inner = parameter.partition(".")
+        given = {outer: {inner: value} if inner else value, "StackName": "s"}
+        (need,) = [need for need in needs(*call.split(":"), given) if need.action == "iam:PassRole"]
         assert (need.resource, need.context) == (ROLE, {"iam:PassedToService": (service,)}), call
         assert not [need for need in needs(*call.split(":"), {"StackName": "s"}) if need.action == "iam:PassRole"], call
 

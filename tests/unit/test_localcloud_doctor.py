@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from pathlib import Path
 
 from typer.testing import CliRunner
 
@@ -24,6 +25,21 @@ def test_what_is_there_is_ok(tmp_path):
     assert code == 0, told
     assert "lambda_python has awslambdaric and boto3" in told
     assert "MISSING" not in told
+
+
+def test_what_glue_jobs_want_is_looked_at_and_does_not_stop_the_rest(tmp_path, monkeypatch):
+    java = tmp_path / "bin/java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.2\" 2024-01-16' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    path = configured(tmp_path, sys.executable, sys.executable)
+    with Path(path).open("a") as file:
+        file.write('\n[glue]\npython = "./no-such-python"\n')
+    code, told = doctor(path)
+    assert code == 0, told
+    assert f"without [glue] python: {tmp_path}/no-such-python - no such program" in told
+    assert "without java 21 - install Java 17" in told
 
 
 def test_what_is_missing_is_named_with_advice(tmp_path):

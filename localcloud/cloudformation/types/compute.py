@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 from typing import Any
 
@@ -16,6 +17,7 @@ RESET: Properties = {
 }  # fmt: skip
 """What a function's property goes back to when the template no longer has it."""
 GONE = {"ResourceNotFoundException"}
+MACHINE_PATIENCE_S, MACHINE_POLL_S = 300.0, 0.05
 
 
 def _function(context: Context, p: Properties) -> Made:
@@ -103,6 +105,20 @@ def _layer_parts(arn: str) -> dict[str, Any]:
     return {"LayerName": base.rpartition(":")[2], "VersionNumber": int(version)}
 
 
+def _delete_machine(context: Context, arn: str, _: Properties) -> None:
+    """Its executions end first: what a stack removes after its machine, no execution makes again."""
+    stepfunctions = context.clients("stepfunctions")
+    stepfunctions.delete_state_machine(stateMachineArn=arn)
+    ends = time.monotonic() + MACHINE_PATIENCE_S
+    while time.monotonic() < ends:
+        try:
+            stepfunctions.describe_state_machine(stateMachineArn=arn)
+        except stepfunctions.exceptions.StateMachineDoesNotExist:
+            return
+        time.sleep(MACHINE_POLL_S)
+    raise TimeoutError(f"executions of {arn} still run {MACHINE_PATIENCE_S} s after its deletion was asked for: stop them")
+
+
 def _permission(context: Context, p: Properties) -> Made:
     arguments = p | {"StatementId": context.name(100), "FunctionName": p["FunctionName"]}
     call(context, "lambda", "AddPermission", arguments)
@@ -152,7 +168,7 @@ TYPES = (
             "LoggingConfiguration.Level", "RoleArn", "StateMachineName", "StateMachineType", *TAGS, "TracingConfiguration.Enabled",
         ),
         _machine,
-        lambda context, arn, p: context.clients("stepfunctions").delete_state_machine(stateMachineArn=arn),
+        _delete_machine,
         _update_machine,
         frozenset({"StateMachineName", "StateMachineType"}),
         removes=frozenset({"Definition", "DefinitionString", "DefinitionSubstitutions", "Tags"}),

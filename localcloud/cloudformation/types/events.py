@@ -15,6 +15,10 @@ QUEUE_ATTRIBUTES = (
     "RedrivePolicy", "SqsManagedSseEnabled", "VisibilityTimeout",
 )  # fmt: skip
 
+OWNERS_ACTIONS = (
+    "GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic", "Subscribe", "ListSubscriptionsByTopic", "Publish",
+)  # fmt: skip
+
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
@@ -73,8 +77,31 @@ def _update_topic(context: Context, made: Made, _: Properties, p: Properties) ->
 
 def _topic_policy(context: Context, p: Properties) -> Made:
     for arn in p["Topics"]:
-        context.clients("sns").set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(p["PolicyDocument"]))
+        _set_policy(context, arn, p["PolicyDocument"])
     return Made(context.logical_id)
+
+
+def _set_policy(context: Context, topic: str, document: Any) -> None:
+    context.clients("sns").set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps(document))
+
+
+def _delete_topic_policy(context: Context, _: str, p: Properties) -> None:
+    for arn in p["Topics"]:
+        ignoring({"NotFound"}, partial(_set_policy, context, arn, _default_policy(arn)))
+
+
+def _update_topic_policy(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    _delete_topic_policy(context, made.physical_id, {"Topics": [arn for arn in old["Topics"] if arn not in p["Topics"]]})
+    return Made(made.physical_id, _topic_policy(context, p).attributes)
+
+
+def _default_policy(topic: str) -> dict[str, Any]:
+    """What a topic has when nobody gave it a policy. Source: docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html"""
+    statement = {
+        "Sid": "__default_statement_ID", "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": [f"SNS:{action}" for action in OWNERS_ACTIONS],
+        "Resource": topic, "Condition": {"StringEquals": {"AWS:SourceOwner": ACCOUNT}},
+    }  # fmt: skip
+    return {"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]}
 
 
 def _subscription(context: Context, p: Properties) -> Made:
@@ -139,8 +166,8 @@ TYPES = (
         "AWS::SNS::TopicPolicy",
         tree("PolicyDocument", "Topics"),
         _topic_policy,
-        lambda context, name, p: None,
-        lambda context, made, old, p: _topic_policy(context, p),
+        _delete_topic_policy,
+        _update_topic_policy,
     ),
     ResourceType(
         "AWS::SNS::Subscription",

@@ -1,7 +1,9 @@
 """CloudWatch and its logs."""
 
+from dataclasses import replace
+
 from localcloud import ACCOUNT, REGION
-from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, ignoring
+from localcloud.cloudformation.types.base import Context, Made, Properties, ResourceType, api, call, ignoring
 from localcloud.cloudformation.types.properties import TAGS, tree
 
 
@@ -26,6 +28,17 @@ def _update_log_group(context: Context, made: Made, old: Properties, p: Properti
     return made
 
 
+def _update_alarm(context: Context, made: Made, old: Properties, p: Properties) -> Made:
+    """PutMetricAlarm ignores the tags of an alarm that exists."""
+    cloudwatch, arn = context.clients("cloudwatch"), made.attributes["Arn"]
+    call(context, "cloudwatch", "PutMetricAlarm", {name: value for name, value in p.items() if name != "Tags"} | {"AlarmName": made.physical_id})
+    if gone := {tag["Key"] for tag in old.get("Tags", [])} - {tag["Key"] for tag in p.get("Tags", [])}:
+        cloudwatch.untag_resource(ResourceARN=arn, TagKeys=sorted(gone))
+    if p.get("Tags"):
+        cloudwatch.tag_resource(ResourceARN=arn, Tags=p["Tags"])
+    return made
+
+
 TYPES = (
     ResourceType(
         "AWS::Logs::LogGroup",
@@ -46,12 +59,14 @@ TYPES = (
             lambda: context.clients("logs").delete_metric_filter(filterName=name, logGroupName=p["LogGroupName"]),
         ),
     ),
-    api(
-        "AWS::CloudWatch::Alarm", "cloudwatch", "PutMetricAlarm", named="AlarmName", limit=255, update="PutMetricAlarm", removes=None,
-        replaces=frozenset({"AlarmName"}),
-        made=lambda p, r: Made(p["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{p['AlarmName']}"}),
-        identify=lambda made: {"AlarmName": made.physical_id},
-        delete=lambda context, name, p: context.clients("cloudwatch").delete_alarms(AlarmNames=[name]),
+    replace(
+        api(
+            "AWS::CloudWatch::Alarm", "cloudwatch", "PutMetricAlarm", named="AlarmName", limit=255, removes=None,
+            replaces=frozenset({"AlarmName"}),
+            made=lambda p, r: Made(p["AlarmName"], {"Arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{p['AlarmName']}"}),
+            delete=lambda context, name, p: context.clients("cloudwatch").delete_alarms(AlarmNames=[name]),
+        ),
+        update=_update_alarm,
     ),
     api(
         "AWS::CloudWatch::Dashboard", "cloudwatch", "PutDashboard", named="DashboardName", limit=255, update="PutDashboard",

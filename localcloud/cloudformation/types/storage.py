@@ -1,6 +1,7 @@
 """S3, DynamoDB, ECR, SSM parameters."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -132,11 +133,23 @@ def _delete_repository(context: Context, name: str, p: Properties) -> None:
     )
 
 
+def _check_parameter(properties: Properties, path: str) -> Iterator[str]:
+    """CloudFormation makes no SecureString: docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ssm-parameter.html"""
+    if properties.get("Type") == "SecureString":
+        yield f"{path}.Type=SecureString"
+    yield from PARAMETER.check(properties, path) if PARAMETER.check else ()
+
+
 def _update_parameter(context: Context, made: Made, _: Properties, p: Properties) -> Made:
     call(context, "ssm", "PutParameter", {k: v for k, v in p.items() if k != "Tags"} | {"Name": made.physical_id, "Overwrite": True})
     return Made(made.physical_id, {"Type": p["Type"], "Value": p["Value"]})
 
 
+PARAMETER = api(
+    "AWS::SSM::Parameter", "ssm", "PutParameter", named="Name",
+    made=lambda p, r: Made(p["Name"], {"Type": p["Type"], "Value": p["Value"]}),
+    delete=lambda context, name, p: ignoring({"ParameterNotFound"}, lambda: context.clients("ssm").delete_parameter(Name=name)),
+)  # fmt: skip
 TYPES = (
     ResourceType(
         "AWS::S3::Bucket",
@@ -192,12 +205,7 @@ TYPES = (
         removes=frozenset({"EmptyOnDelete"}),
     ),
     replace(
-        api(
-            "AWS::SSM::Parameter", "ssm", "PutParameter", named="Name",
-            made=lambda p, r: Made(p["Name"], {"Type": p["Type"], "Value": p["Value"]}),
-            delete=lambda context, name, p: ignoring({"ParameterNotFound"}, lambda: context.clients("ssm").delete_parameter(Name=name)),
-        ),
-        update=_update_parameter, replaces=frozenset({"Name"}), updates=frozenset({"Description", "Type", "Value"}),
+        PARAMETER, check=_check_parameter, update=_update_parameter, replaces=frozenset({"Name"}), updates=frozenset({"Description", "Type", "Value"}),
     ),
     ResourceType("AWS::CDK::Metadata", tree("Analytics"), lambda context, p: Made(context.logical_id), nothing, lambda c, made, o, p: made),
 )  # fmt: skip
