@@ -44,7 +44,8 @@ def states(execution: str, stepfunctions: Any) -> Iterator[StateEnded]:
     ends = time.monotonic() + PATIENCE_S
     while True:
         status = stepfunctions.describe_execution(executionArn=execution)
-        events = stepfunctions.get_execution_history(executionArn=execution)["events"]
+        pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
+        events = [event for page in pages for event in page["events"]]
         for event in events[seen:]:
             if detail := event.get("stateEnteredEventDetails"):
                 entered.setdefault(detail["name"], event["timestamp"])
@@ -102,6 +103,8 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
 
 
 def _prepared(summary: dict[str, Any]) -> str:
+    if failure := summary.get("failure"):
+        return f"[red]failed[/]  {failure['error']}"
     without = summary["kept"] - summary["labelled"]
     kept = f"{summary['kept']:,} rows kept ({without:,} without outcome), {summary['rejected']:,} rejected"
     return "; ".join((kept, *(f"refused {text}" for text in summary["first_refused"])))

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "layers"
 LAYERS = ("light", "frames")
 LEFT_OUT = ("cli", "model")
+UNUSED = ("**/tests", "**/*.pyi", "numpy/distutils", "numpy/f2py")
+"""What no function imports: code and layers together may unpack to 250 MB (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 
 
@@ -63,6 +65,7 @@ def _build(layer: str, stage: Stage, folder: Path) -> None:
     wanted.unlink()
     (target / ".lock").unlink(missing_ok=True)
     shutil.rmtree(target / "bin", ignore_errors=True)
+    _trim(target)
     if layer == "light":
         for path in _sources():
             copy = target / path.relative_to(ROOT)
@@ -71,6 +74,15 @@ def _build(layer: str, stage: Stage, folder: Path) -> None:
     _compile(target, stage)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _trim(target: Path) -> None:
+    for pattern in UNUSED:
+        for path in sorted(target.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _requirements(layer: str) -> str:

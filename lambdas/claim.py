@@ -17,6 +17,7 @@ ledger, models, lake = DynamoLedger(settings.ledger_table), ParameterModels(sett
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request = ClaimRequest.model_validate(event)
-    claimed = claim(request, settings.stage, ledger=ledger, models=models, lake=lake)
-    logger.info("claimed", extra={"model": request.model, "run_id": claimed["run"], "step": "claim", "bins": len(claimed["bins"])})
+    claimed = claim(request, settings.stage, ledger=ledger, models=models, lake=lake, large_bytes=settings.large_bytes)
+    bins = {name: len(claimed[name]) for name in ("bins", "large")}
+    logger.info("claimed", extra={"model": request.model, "run_id": claimed["run"], "step": "claim", **bins})
     return claimed

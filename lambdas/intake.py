@@ -22,7 +22,8 @@ ledger, models, ticks = DynamoLedger(settings.ledger_table), ParameterModels(set
 
 def take(record: Any) -> None:
     message = QueueRecord.model_validate(record.raw_event)
-    taken = intake(ObjectCreated.model_validate_json(message.body), message.sent_ms, ledger=ledger, models=models, ticks=ticks)
+    event = ObjectCreated.read(message.body)
+    taken = intake(event, settings.landing_bucket, message.sent_ms, ledger=ledger, models=models, ticks=ticks)
     logger.info("upload", extra=asdict(taken) | {"step": "intake"})
     if taken.outcome == "refused":
         metrics.add_metric("UploadsRefused", MetricUnit.Count, 1)

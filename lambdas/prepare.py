@@ -11,7 +11,8 @@ from tidemill.adapters.ledger import DynamoLedger
 from tidemill.environment import PrepareSettings
 from tidemill.events import PrepareRequest
 from tidemill.keys import run_id
-from tidemill.steps.prepare import prepare_bin, summarize
+from tidemill.steps.prepare import prepare_bin
+from tidemill.steps.settle import summarize
 
 settings = PrepareSettings.load()
 logger = Logger(service="prepare")
@@ -22,7 +23,7 @@ ledger, landing, lake = DynamoLedger(settings.ledger_table), S3Store(settings.la
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request = PrepareRequest.model_validate(event)
-    prepared = prepare_bin(request, event["now"], ledger=ledger, landing=landing, lake=lake)
+    prepared = prepare_bin(request, event["now"], ledger=ledger, landing=landing, lake=lake, max_bytes=settings.max_unpacked_bytes)
     for upload in prepared:
         logger.info("prepared", extra=asdict(upload) | {"model": request.model, "run_id": run_id(request.epoch), "step": "prepare"})
     summary = summarize(prepared)

@@ -9,8 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from tidemill.adapters.aws import ParameterModels, StepFunctions
 from tidemill.adapters.ledger import DynamoLedger
 from tidemill.environment import StartSettings
-from tidemill.events import QueueRecord, Tick
-from tidemill.steps.intake import iso
+from tidemill.events import QueueRecord, Tick, iso
 from tidemill.steps.start import start
 
 settings = StartSettings.load()

@@ -23,6 +23,7 @@ class Settings(BaseModel):
 class IntakeSettings(Settings):
     stage: str
     ledger_table: str
+    landing_bucket: str
     tick_queue_url: str
 
 
@@ -36,16 +37,27 @@ class ClaimSettings(Settings):
     stage: str
     ledger_table: str
     lake_bucket: str
+    large_bytes: int
 
 
 class PrepareSettings(Settings):
     ledger_table: str
     landing_bucket: str
     lake_bucket: str
+    max_unpacked_bytes: int
+
+
+class PreparedLargeSettings(Settings):
+    ledger_table: str
+    lake_bucket: str
 
 
 class AssembleSettings(Settings):
     ledger_table: str
+    lake_bucket: str
+
+
+class PackSettings(Settings):
     lake_bucket: str
 
 
@@ -63,6 +75,13 @@ class RegisterSettings(Settings):
 class FinishSettings(Settings):
     ledger_table: str
     tick_queue_url: str
+
+
+class SweepSettings(Settings):
+    stage: str
+    ledger_table: str
+    tick_queue_url: str
+    training_machine_arn: str
 
 
 class ReleaseClaimSettings(Settings):

@@ -40,6 +40,10 @@ class DatasetRefused(PermanentError):
     """The prepared parts do not make a dataset that can be learned from."""
 
 
+class CheckoutRefused(PermanentError):
+    """A dataset is not written here: the folder is in use, or an object is not the one its manifest names."""
+
+
 class ScoringRefused(PermanentError):
     """A prediction request breaks the model's schema."""
 
@@ -50,6 +54,18 @@ class Superseded(PermanentError):
 
 class ObjectMissing(PermanentError):
     """An S3 object (or this version of it) is not there."""
+
+
+class ObjectForbidden(PermanentError):
+    """An S3 object (or this version of it) may not be read: its owner, its bucket or its key says so."""
+
+
+class ObjectKept(PermanentError):
+    """An S3 object that had to be deleted is still there."""
+
+
+class ErasureRefused(PermanentError):
+    """Keys cannot be erased now, or not as they are given."""
 
 
 class RecordMissing(PermanentError):

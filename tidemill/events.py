@@ -1,11 +1,17 @@
 """The events and messages Tidemill reads, parsed once at the edge."""
 
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidemill.records import ReleaseOutcome, RunOutcome
+from tidemill.records import Execution, ReleaseOutcome, RunOutcome
+
+
+def iso(ms: int) -> str:
+    """Epoch milliseconds as ISO 8601 UTC, sortable as text: how every time of an event is written down."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _Event(BaseModel):
@@ -20,6 +26,8 @@ class _Object(_Event):
     key: str
     size: int = 0
     version_id: str = Field(default="null", alias="version-id")
+    etag: str | None = None
+    sequencer: str | None = Field(default=None, pattern=r"^[0-9A-Fa-f]+$")
 
 
 class _ObjectDetail(_Event):
@@ -34,6 +42,17 @@ class ObjectCreated(_Event):
     """
 
     detail: _ObjectDetail
+
+    @classmethod
+    def read(cls, body: str) -> Self | None:
+        """The event of a message; None for a message that is something else, like the test event S3 sends when a bucket is set up.
+
+        Raises ValueError for what is no JSON, and for an "Object Created" that lacks what it must have.
+        """
+        message = json.loads(body)
+        if not isinstance(message, dict) or message.get("detail-type") != "Object Created":
+            return None
+        return cls.model_validate(message)
 
 
 class Tick(_Event):
@@ -81,6 +100,12 @@ class PrepareRequest(RunRef):
     bin: int
 
 
+class PackRequest(RunRef):
+    """The dataset of a run, by id."""
+
+    dataset: str
+
+
 class GateRequest(RunRef):
     """Where the evaluation lies, as a key of the lake, and when the execution began."""
 
@@ -124,6 +149,44 @@ class FinishRequest(RunRef):
     failure: Failure | None = None
     started_at: str
     now: str
+
+
+class _ExecutionDetail(_Event):
+    execution: str | None = Field(default=None, alias="executionArn")
+    status: str = ""
+    started_ms: int | None = Field(default=None, alias="startDate")
+    input: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+class SweepEvent(_Event):
+    """A schedule's event, or Step Functions' "Execution Status Change".
+
+    Shapes: docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+
+    time: str
+    detail: _ExecutionDetail = _ExecutionDetail()
+
+    @property
+    def execution(self) -> Execution | None:
+        """The execution that ended; None for a schedule."""
+        told = self.detail
+        if told.execution is None:
+            return None
+        started = None if told.started_ms is None else iso(told.started_ms)
+        return Execution(arn=told.execution, status=told.status, started_at=started, error=told.error, cause=told.cause)
+
+    @property
+    def model(self) -> str | None:
+        """The model of the execution that ended; None for a schedule, and when the event does not say (a large input is left out)."""
+        try:
+            given = json.loads(self.detail.input or "null")
+        except ValueError:
+            return None
+        model = given.get("model") if isinstance(given, dict) else None
+        return model if isinstance(model, str) else None
 
 
 class ReleaseRequest(_Event):

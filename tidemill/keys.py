@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-LANDING_KEY = re.compile(r"(?P<model>[^/]+)/(?P<kind>data|labels)/(?P<file>[^/].*)", re.DOTALL)
+LANDING_KEY = re.compile(r"(?P<model>[a-z][a-z0-9-]{1,22}[a-z0-9])/(?P<kind>data|labels)/(?P<file>[^/].*)", re.DOTALL)
+"""The model part is what a model may be called: others may write to landing, and what they write becomes no name of ours."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,50 @@ def job_prefix(stage: str, model: str, epoch: int, deployment: str) -> str:
     return f"{stage}-{model}-{run_id(epoch)}-{deployment}"
 
 
-def part_prefix(model: str, part_id: str) -> str:
-    return f"{model}/parts/{part_id}/"
+def rows_prefix(model: str) -> str:
+    """Rows and rejects have folders of their own: each is a table to SQL engines, which read every file below a location."""
+    return f"{model}/rows/"
+
+
+def part_file(model: str, part_id: str, file: str) -> str:
+    """One Parquet file of a part's rows: `train`, `validation`, `test`, or a UTC day."""
+    return f"{model}/{rows_path(part_id, file)}"
+
+
+def rows_path(part_id: str, file: str) -> str:
+    """The same below the model's folder: in a channel, in a layout."""
+    return f"rows/{part_id}/{file}.parquet"
+
+
+def pack_path(split: str, pack_id: str) -> str:
+    """Rows of many small files in one, below the model's folder. By split, so that a role reads the packs of its own side only."""
+    return f"packs/{split}/{pack_id}.parquet"
+
+
+def pack_file(model: str, split: str, pack_id: str) -> str:
+    return f"{model}/{pack_path(split, pack_id)}"
+
+
+def rejects_prefix(model: str) -> str:
+    return f"{model}/rejects/"
+
+
+def part_rejects(model: str, part_id: str) -> str:
+    return f"{rejects_prefix(model)}{part_id}/rejects.parquet"
+
+
+def part_profile(model: str, part_id: str) -> str:
+    return f"{model}/parts/{part_id}/profile.json"
 
 
 def part_record(model: str, part_id: str) -> str:
-    return f"{part_prefix(model, part_id)}part.json"
+    """Written last: what has it is whole."""
+    return f"{model}/parts/{part_id}/part.json"
+
+
+def part_index(model: str) -> str:
+    """What assemble knows of every part that counts: a copy out of part records, so that a run reads only those of new parts."""
+    return f"{model}/parts/index.v1.json"
 
 
 def dataset_prefix(model: str, dataset_id: str) -> str:
@@ -56,6 +95,14 @@ def dataset_prefix(model: str, dataset_id: str) -> str:
 
 def dataset_manifest(model: str, dataset_id: str) -> str:
     return f"{dataset_prefix(model, dataset_id)}dataset/manifest.json"
+
+
+def dataset_layout(model: str, dataset_id: str) -> str:
+    return f"{dataset_prefix(model, dataset_id)}dataset/layout.json"
+
+
+def dataset_summary(model: str, dataset_id: str) -> str:
+    return f"{dataset_prefix(model, dataset_id)}summary.json"
 
 
 def channel_manifest(model: str, dataset_id: str, split: str) -> str:
@@ -74,9 +121,49 @@ def work_list(model: str, run: str) -> str:
     return f"{run_prefix(model, run)}work.json"
 
 
+def large_result(model: str, run: str, upload_id: str) -> str:
+    """How the job of large uploads ended with an upload."""
+    return f"{run_prefix(model, run)}large/{upload_id}.json"
+
+
 def evaluation_prefix(model: str, run: str) -> str:
     """`<attempt>/evaluation.json` follows."""
     return f"{run_prefix(model, run)}evaluate/"
+
+
+def upload_facts(model: str) -> str:
+    return f"{model}/catalog/uploads/"
+
+
+def upload_fact(model: str, upload_id: str) -> str:
+    """What became of an upload, as a line of a SQL table."""
+    return f"{upload_facts(model)}{upload_id}.json"
+
+
+def dataset_facts(model: str) -> str:
+    return f"{model}/catalog/datasets/"
+
+
+def dataset_fact(model: str, run: str) -> str:
+    """The parts of the dataset that a run learned from. By run: two runs may learn from one dataset."""
+    return f"{dataset_facts(model)}{run}.json"
+
+
+def parts_prefix(model: str) -> str:
+    return f"{model}/parts/"
+
+
+def erasures_prefix(model: str) -> str:
+    return f"{model}/erasures/"
+
+
+def erasure(model: str, erasure_id: str) -> str:
+    """What an erasure takes away and whether it is done, so that one that was interrupted is finished by the next."""
+    return f"{erasures_prefix(model)}{erasure_id}.json"
+
+
+QUERY_RESULTS = "query_results/"
+"""Where the Athena workgroup leaves the results of queries. No model's folder: their names have no underscore."""
 
 
 def parameter_name(stage: str, model: str) -> str:

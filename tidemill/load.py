@@ -1,18 +1,75 @@
-"""`load_dataset`: the one reader of a dataset's rows, for training, evaluation and notebooks."""
+"""`load_dataset`: the one reader of a dataset's rows, for training, evaluation, checkout and notebooks."""
 
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 
 from tidemill.dataset import Dataset, SplitName
+from tidemill.layout import Layout, unpacked
 from tidemill.prepare.split import KEY_HASH
 
+BATCH_BYTES = 64_000_000
+BATCH_FILES = 256
 
-def load_dataset(root: Path, dataset: Dataset, split: SplitName) -> pl.DataFrame:
-    """The labelled rows of one split, in the order of parts and files; `root` holds `<part id>/<file>.parquet`.
 
-    Where a key comes again within the split, the row of the newest part wins.
+def read_manifest(folder: Path) -> tuple[Dataset, Layout]:
+    """The manifest and the layout of the dataset channel."""
+    manifest, layout = ((folder / f"{name}.json").read_text(encoding="utf-8") for name in ("manifest", "layout"))
+    return Dataset.model_validate_json(manifest), Layout.model_validate_json(layout)
+
+
+def load_dataset(
+    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """The labelled rows of one split, in the order of parts and files; every column of the spec, or `columns`.
+
+    `root` holds `rows/<part>/<file>.parquet`, or what `layout` names. A row before the window does not exist; of rows with
+    one key the newest part's counts, also where it has no label. Which rows those are is settled on keys alone, so that
+    memory holds the rows of the answer and little more.
     """
-    frames = [pl.read_parquet(root / part / f"{file.name}.parquet") for part, file in dataset.files(split)]
-    rows = pl.concat(frames).unique(KEY_HASH, keep="last", maintain_order=True)
-    return rows.filter(pl.col(dataset.label).is_not_null()).drop(KEY_HASH)
+    paths = [root / path for path in (layout or unpacked(dataset)).paths(split)]
+    wanted = list(dataset.columns if columns is None else columns)
+    counts = _counting_rows(paths, dataset)
+    frames, seen = [], 0
+    for batch in _batches(paths):
+        rows = pl.read_parquet(batch, columns=wanted, glob=False)
+        frames.append(rows.select(wanted).filter(counts[seen : seen + len(rows)]))
+        seen += len(rows)
+    return pl.concat(frames, rechunk=False)
+
+
+def join_files(files: Iterable[bytes]) -> bytes:
+    """Parquet files of a split as one, with the same rows in the same order."""
+    out = io.BytesIO()
+    pl.concat([pl.read_parquet(io.BytesIO(file)) for file in files]).write_parquet(out, compression="zstd")
+    return out.getvalue()
+
+
+def _counting_rows(paths: list[Path], dataset: Dataset) -> pl.Series:
+    """For each row of the files whether it is in the dataset."""
+    timed = [dataset.time] if dataset.rows_from and dataset.time else []
+    marks = pl.read_parquet(paths, columns=[KEY_HASH, dataset.label, *timed], glob=False).with_row_index("at")
+    inside = marks.filter(pl.col(timed[0]) >= _midnight(dataset.rows_from)) if timed and dataset.rows_from else marks
+    newest = inside.unique(KEY_HASH, keep="last").filter(pl.col(dataset.label).is_not_null())["at"]
+    return marks.select(pl.col("at").is_in(newest.implode())).to_series()
+
+
+def _midnight(day: str) -> pl.Expr:
+    return pl.lit(date.fromisoformat(day)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _batches(paths: list[Path]) -> Iterator[list[Path]]:
+    """Consecutive files that are read together: one call a file is slow for a thousand, one call for all is twice the memory."""
+    batch: list[Path] = []
+    size = 0
+    for path in paths:
+        batch.append(path)
+        size += path.stat().st_size
+        if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

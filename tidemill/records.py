@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-UploadState = Literal["pending", "claimed", "prepared", "refused", "stored"]
+UploadState = Literal["pending", "claimed", "prepared", "refused", "parked", "stored"]
 RunOutcome = Literal["registered", "rejected", "refused", "nothing_new", "failed"]
 ReleaseOutcome = Literal["live", "refused", "restored", "restore_failed"]
 
@@ -18,8 +18,9 @@ class _Record(BaseModel):
 class Upload(_Record):
     """One version of one object in the landing bucket. Its identity is bucket, key and version id.
 
-    pending → claimed (by the run of `epoch`) → prepared | refused. `prepare_hash` is the spec's that made the part: under other
-    rules a later run claims and prepares it again. Labels are `stored` until the watch step reads them.
+    pending → claimed (by the run of `epoch`) → prepared | refused; back to pending when that run dies, to parked when it was
+    the third. `rules` are what made the part: under other rules it is reopened and prepared again. Labels are
+    `stored` until the watch step reads them.
     """
 
     bucket: str
@@ -28,11 +29,13 @@ class Upload(_Record):
     model: str
     size_bytes: int
     received_at: str
+    sequencer: str | None = None
+    etag: str | None = None
     state: UploadState = "pending"
     epoch: int | None = None
     attempts: int = 0
     part: str | None = None
-    prepare_hash: str | None = None
+    rules: str | None = None
     reason: str | None = None
 
     @property
@@ -44,12 +47,61 @@ class Upload(_Record):
         """Oldest first; the id settles ties for good."""
         return self.received_at, self.id
 
+    @property
+    def version_order(self) -> tuple[int, str, str]:
+        """Oldest first among the versions of one key, in whatever order their events came.
+
+        S3's sequencers of one key compare as hexadecimal numbers: docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        """
+        return int(self.sequencer or "0", 16), *self.order
+
+    @property
+    def open(self) -> bool:
+        """True while a run still has to settle it."""
+        return self.state in ("pending", "claimed")
+
+    def reopened(self) -> "Upload":
+        """The same upload as if it had just come."""
+        return self.model_copy(update={"state": "pending", "epoch": None, "attempts": 0, "part": None, "rules": None, "reason": None})
+
+
+class Waiting(_Record):
+    """When the first and the last open upload of a model were received."""
+
+    first: str
+    last: str
+
+
+class Exclusion(_Record):
+    """An upload that a person took out of all later datasets, and why. It goes with the upload's content, under whatever key."""
+
+    model: str
+    upload: str
+    key: str
+    reason: str
+    actor: str
+    time: str
+
 
 class Lease(_Record):
     """Who may write for a model. `owner` is an execution ARN, or None when the model is idle."""
 
     epoch: int = 0
     owner: str | None = None
+
+
+class Execution(_Record):
+    """An execution of the training machine, as Step Functions tells it."""
+
+    arn: str
+    status: str
+    started_at: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.status == "RUNNING"
 
 
 class Run(_Record):
@@ -113,13 +165,32 @@ class Release(_Record):
     finished_at: str | None = None
 
 
+class Suppression(_Record):
+    """A key that was erased and must not come back: `digest` is one-way, `tag` is 16 bits to find candidates by."""
+
+    model: str
+    digest: str
+    tag: int
+    erasure: str
+    time: str
+
+
+class Unreproducible(_Record):
+    """A dataset that can no longer be read as it was learned from: an erasure took rows out of one of its parts."""
+
+    model: str
+    dataset: str
+    erasure: str
+    time: str
+
+
 class DecisionEntry(_Record):
     """A line of the decision log. `hash` covers every other field, `previous` the entry before: a chain."""
 
     seq: int
     time: str
     model: str
-    kind: Literal["upload", "gate", "run", "release"]
+    kind: Literal["upload", "gate", "run", "release", "erasure"]
     subject: str
     actor: str
     decision: str

@@ -6,20 +6,26 @@ declares it, and anything else is an error, like a typo.
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from tidemill.errors import SpecError
+from tidemill.expression import parse_check
+from tidemill.toml_lines import line_of
 
 Role = Literal["key", "time", "feature", "label", "ignore"]
 ColumnType = Literal["string", "category", "integer", "float", "boolean", "datetime"]
 Metric = Literal["roc_auc"]
 
+SQL_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+RESERVED = frozenset({"_key_hash", "_line", "_file"})
 NUMERIC: frozenset[str] = frozenset({"integer", "float"})
 TEXT: frozenset[str] = frozenset({"string", "category"})
+WINDOW = re.compile(r"all|(?P<days>[1-9]\d{0,3})d|(?P<uploads>[1-9]\d{0,5}) uploads?")
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$")]
 
 
@@ -28,16 +34,20 @@ class _Frozen(BaseModel):
 
 
 class Column(_Frozen):
-    """One column of an upload: its type, its role, and the rules its values keep."""
+    """One column of an upload: its type, its role, and the rules its values keep. `aliases` are other headers it may come under."""
 
     type: ColumnType
     role: Role = "feature"
+    aliases: tuple[str, ...] = ()
+    sensitive: bool = False
     nullable: bool = False
     min: float | None = None
     max: float | None = None
     allowed: tuple[str, ...] | None = None
     other: Literal["reject", "missing"] = "reject"
     pattern: str | None = None
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> Self:
@@ -45,8 +55,10 @@ class Column(_Frozen):
             raise ValueError(f"min and max need type integer or float, not {self.type}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        if (self.allowed is not None or self.pattern is not None) and self.type not in TEXT:
-            raise ValueError(f"allowed and pattern need type string or category, not {self.type}")
+        if self.type not in TEXT and any(rule is not None for rule in (self.allowed, self.pattern, self.min_length, self.max_length)):
+            raise ValueError(f"allowed, pattern and lengths need type string or category, not {self.type}")
+        if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
+            raise ValueError(f"min_length {self.min_length} is above max_length {self.max_length}")
         if self.allowed is not None and not self.allowed:
             raise ValueError("allowed is empty: every row would be rejected")
         if self.other == "missing" and not (self.allowed and self.nullable):
@@ -79,16 +91,58 @@ class Split(_Frozen):
         return self
 
 
+class CsvOptions(_Frozen):
+    """How a CSV file is written. A quote doubled inside a quoted field stands for itself."""
+
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', max_length=1)
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    decimal: Literal[".", ","] = "."
+
+    @model_validator(mode="after")
+    def _characters_differ(self) -> Self:
+        if not (self.delimiter + self.quote).isascii() or any(c in "\r\n\0" for c in self.delimiter + self.quote):
+            raise ValueError("delimiter and quote are one ASCII character each, no line end")
+        if self.delimiter == self.quote:
+            raise ValueError("delimiter and quote must differ")
+        return self
+
+
+class Drift(_Frozen):
+    """What becomes of a file whose columns are not quite the spec's. Renamed columns: `aliases` of a column."""
+
+    new: Literal["ignore", "refuse"] = "ignore"
+    missing: Literal["refuse", "null"] = "refuse"
+    reordered: Literal["accept", "refuse"] = "accept"
+
+
 class DataSpec(_Frozen):
     """The files: format, the quiet window that groups uploads, and when a whole file is refused."""
 
-    format: Literal["csv"] = "csv"
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    csv: CsvOptions = CsvOptions()
+    drift: Drift = Drift()
+    freshness: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}[hd]$")
     quiet_s: float = Field(default=60, ge=0, le=900)
     max_wait_s: float = Field(default=900, ge=0, le=43_200)
-    window: Literal["all"] = "all"
+    window: str = "all"
     reject_share_max: float = Field(default=0.05, ge=0, le=1)
     min_rows: int = Field(default=1, ge=1)
     split: Split
+
+    @field_validator("window")
+    @classmethod
+    def _window_is_known(cls, text: str) -> str:
+        if WINDOW.fullmatch(text) is None:
+            raise ValueError('allowed are "all", days such as "90d", or uploads such as "12 uploads"')
+        return text
+
+
+class RowRule(_Frozen):
+    """A check across columns that every row keeps, in the language of `tidemill.expression`."""
+
+    name: str = Field(min_length=1, max_length=100)
+    check: str = Field(max_length=1000)
 
 
 class TrainSpec(_Frozen):
@@ -130,6 +184,7 @@ class ModelSpec(_Frozen):
     owners: tuple[str, ...] = Field(min_length=1)
     data: DataSpec
     columns: dict[str, Column] = Field(min_length=2)
+    rules: tuple[RowRule, ...] = ()
     train: TrainSpec = TrainSpec()
     gate: GateSpec = GateSpec()
     serve: ServeSpec = ServeSpec()
@@ -149,6 +204,38 @@ class ModelSpec(_Frozen):
             raise ValueError('data.split: by = "time" needs a column with role = "time"')
         if self.columns[self.label].type != "boolean":
             raise ValueError(f"columns.{self.label}.type: task binary needs a boolean label")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_one_columns(self) -> Self:
+        """Tables are made of the columns, and SQL names know no case; a header must mean one column."""
+        seen: dict[str, str] = {}
+        for name, column in self.columns.items():
+            if not SQL_NAME.fullmatch(name) or name in RESERVED:
+                raise ValueError(
+                    f"columns.{name}: a column's name is letters, digits and _, does not begin with a digit, and is none of "
+                    f"{', '.join(sorted(RESERVED))}; another header can be given as aliases"
+                )
+            for header in {name.lower(), *(alias.lower() for alias in column.aliases)}:
+                if header in seen:
+                    raise ValueError(f"columns.{name}: the header {header} means {seen[header]} already")
+                seen[header] = name
+        return self
+
+    @model_validator(mode="after")
+    def _rules_can_be_checked(self) -> Self:
+        types = {name: column.type for name, column in self.columns.items() if column.role != "ignore"}
+        for index, rule in enumerate(self.rules):
+            try:
+                parse_check(rule.check, types)
+            except ValueError as error:
+                raise ValueError(f"rules.{index}.check: {error}") from error
+        if len({rule.name for rule in self.rules}) < len(self.rules):
+            raise ValueError("rules: two have one name")
+        if self.data.freshness is not None and self.time is None:
+            raise ValueError('data.freshness: needs a column with role = "time"')
+        if "csv" in self.data.model_fields_set and self.data.format != "csv":
+            raise ValueError(f'data.csv: only for format = "csv", not {self.data.format}')
         return self
 
     def _only(self, role: Role) -> str:
@@ -183,11 +270,12 @@ class ModelSpec(_Frozen):
     @property
     def prepare_hash(self) -> str:
         """sha256 of what decides how a file becomes a part. Day cuts are not in it: they belong to the dataset."""
-        data = self.data.model_dump(mode="json", include={"format", "reject_share_max", "min_rows", "split"})
+        data = self.data.model_dump(mode="json", include={"format", "csv", "drift", "freshness", "reject_share_max", "min_rows", "split"})
         if self.data.split.by == "time":
             data["split"] = {"by": "time"}
         columns = {name: column.model_dump(mode="json") for name, column in self.columns.items()}
-        return _digest({"data": data, "columns": columns, "salt": self.salt})
+        rules = [rule.model_dump(mode="json") for rule in self.rules]
+        return _digest({"data": data, "columns": columns, "rules": rules, "salt": self.salt})
 
 
 def _digest(value: Any) -> str:
@@ -204,7 +292,7 @@ def parse_spec(text: str, source: str) -> ModelSpec:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{source}: not valid TOML: {error}") from error
     except ValidationError as error:
-        raise SpecError("\n".join(_explain(fault, source) for fault in error.errors())) from error
+        raise SpecError("\n".join(_explain(fault, text, source) for fault in error.errors())) from error
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -215,11 +303,29 @@ def load_spec(path: Path) -> ModelSpec:
     return spec
 
 
-def _explain(fault: Any, source: str) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+def _explain(fault: Any, text: str, source: str) -> str:
+    """file:line: key: value: what is allowed. A rule of several keys names them itself."""
     message = fault["msg"].removeprefix("Value error, ")
+    path = tuple(str(part) for part in fault["loc"])
+    named = path if path else tuple(re.split(r"[.: ]", message.partition(": ")[0]))
+    line = line_of(text, named)
+    place = f"{source}:{line}" if line else source
     if fault["type"] == "extra_forbidden":
-        message = "unknown key"
-    elif not isinstance(fault["input"], dict):
+        message = f"unknown key; known are {', '.join(_known_keys(path[:-1]))}"
+    elif not isinstance(fault["input"], dict) and path:
         message = f"{fault['input']!r}: {message}"
-    return ": ".join(part for part in (source, where, message) if part)
+    return ": ".join(part for part in (place, ".".join(path), message) if part)
+
+
+def _known_keys(path: tuple[str, ...]) -> list[str]:
+    """The keys of the table at `path`, which is one that the spec has."""
+    model: Any = ModelSpec
+    for part in path:
+        if model in (_COLUMNS, _RULES):
+            model = Column if model is _COLUMNS else RowRule
+        else:
+            model = {"columns": _COLUMNS, "rules": _RULES}.get(part) or model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+_COLUMNS, _RULES = object(), object()

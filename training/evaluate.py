@@ -1,7 +1,7 @@
 """evaluate: challenger, linear baseline and champion on the same held-out rows. A SageMaker processing job.
 
 Inputs below /opt/ml/processing/input: `challenger` and, when there is one, `champion` (model.tar.gz), `dataset`, `test`
-(parts). Output: /opt/ml/processing/output/evaluation.json.
+(rows). Output: /opt/ml/processing/output/evaluation.json.
 """
 
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from tidemill.dataset import Dataset, describe
+from tidemill.dataset import describe
 from tidemill.evaluate.compare import check_labels, compare, scores_of
 from tidemill.evaluate.metrics import FloatArray
 from tidemill.evaluate.record import Evaluation, GoldenRequest
-from tidemill.load import load_dataset
+from tidemill.load import load_dataset, read_manifest
 from tidemill.model import package
 from tidemill.model.features import features_of, labels_of
 from tidemill.spec import ModelSpec
@@ -30,8 +30,8 @@ def evaluate(champion_name: str | None) -> Evaluation:
     challenger_folder = _unpack(inputs / "challenger")
     challenger = package.load(challenger_folder)
     spec, confidence = challenger.card.spec, challenger.card.spec.gate.confidence
-    dataset = Dataset.model_validate_json((inputs / "dataset" / "manifest.json").read_text(encoding="utf-8"))
-    rows = load_dataset(inputs / "test", dataset, "test")
+    dataset, layout = read_manifest(inputs / "dataset")
+    rows = load_dataset(inputs / "test", dataset, "test", layout=layout)
     labels = labels_of(rows, spec)
     check_labels(labels)
     scores = challenger.scores(features_of(rows, spec))

@@ -1,6 +1,6 @@
 """train: fit the spec's estimator, and the linear baseline beside it, on the rows of the train channel.
 
-Channels: `code` (the model's folder), `dataset` (manifest.json), `train` and `validation` (parts). The holdout is not
+Channels: `code` (the model's folder), `dataset` (manifest.json, layout.json), `train` and `validation` (rows). The holdout is not
 among them: under network isolation this process cannot reach it.
 """
 
@@ -12,12 +12,14 @@ from importlib.metadata import version
 from tidemill import __version__
 from tidemill.dataset import Dataset, SplitName, describe
 from tidemill.errors import DatasetRefused
-from tidemill.load import load_dataset
+from tidemill.layout import Layout
+from tidemill.load import load_dataset, read_manifest
 from tidemill.model import estimators, package
 from tidemill.model.features import features_of, labels_of
 from tidemill.spec import ModelSpec, load_spec
 from training import paths
 
+LEARNED_FROM: tuple[SplitName, ...] = ("train", "validation")
 PINNED = ("numpy", "pandas", "polars", "scikit-learn")
 
 
@@ -25,8 +27,8 @@ def train() -> package.TrainedModel:
     """Read the channels, fit, write the model folder; progress goes to stdout, where SageMaker's metrics are read."""
     settings = json.loads(paths.HYPERPARAMETERS.read_text(encoding="utf-8"))
     spec = load_spec(paths.CHANNELS / "code" / settings["model"] / "model.toml")
-    dataset = Dataset.model_validate_json((paths.CHANNELS / "dataset" / "manifest.json").read_text(encoding="utf-8"))
-    train_rows, validation_rows = _rows(dataset, "train", spec), _rows(dataset, "validation", spec)
+    dataset, layout = read_manifest(paths.CHANNELS / "dataset")
+    train_rows, validation_rows = (_rows(dataset, layout, split, spec) for split in LEARNED_FROM)
     started = time.monotonic()
     pipeline = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows)
     baseline = estimators.fit("linear", spec, train_rows, validation_rows)
@@ -47,8 +49,8 @@ def train() -> package.TrainedModel:
     return card
 
 
-def _rows(dataset: Dataset, split: SplitName, spec: ModelSpec) -> estimators.Rows:
-    rows = load_dataset(paths.CHANNELS / split, dataset, split)
+def _rows(dataset: Dataset, layout: Layout, split: SplitName, spec: ModelSpec) -> estimators.Rows:
+    rows = load_dataset(paths.CHANNELS / split, dataset, split, layout=layout, columns=(*spec.features, spec.label))
     labels = labels_of(rows, spec)
     if len(set(labels.tolist())) < 2:
         raise DatasetRefused(f"the {len(labels):,} labelled {split} rows have one class only; upload rows of both")

@@ -10,9 +10,14 @@ from infra.settings import Stage
 
 
 class Bucket(Construct):
-    """`emptier` is the local stage's function behind the custom resource that empties the bucket before its deletion."""
+    """`emptier` is the local stage's function behind the custom resource that empties the bucket before its deletion.
 
-    def __init__(self, scope: Construct, name: str, *, stage: Stage, emptier: Function | None) -> None:
+    old_days: how long versions stay that were overwritten or deleted; expires: days after which objects below a prefix go.
+    """
+
+    def __init__(
+        self, scope: Construct, name: str, *, stage: Stage, emptier: Function | None, old_days: int, expires: dict[str, int] | None = None
+    ) -> None:
         super().__init__(scope, name)
         self.bucket = s3.Bucket(
             self,
@@ -23,7 +28,20 @@ class Bucket(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             removal_policy=removal(stage),
             lifecycle_rules=[
-                s3.LifecycleRule(id="tidy", abort_incomplete_multipart_upload_after=Duration.days(7), noncurrent_version_expiration=Duration.days(90))
+                s3.LifecycleRule(
+                    id="tidy",
+                    abort_incomplete_multipart_upload_after=Duration.days(stage.retention.multipart_days),
+                    noncurrent_version_expiration=Duration.days(old_days),
+                ),
+                *(
+                    s3.LifecycleRule(
+                        id=f"expire-{prefix.strip('/')}",
+                        prefix=prefix,
+                        expiration=Duration.days(days),
+                        noncurrent_version_expiration=Duration.days(1),
+                    )
+                    for prefix, days in (expires or {}).items()
+                ),
             ],
         )
         if emptier is not None:

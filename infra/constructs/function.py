@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -30,6 +30,7 @@ class Function(Construct):
         settings: type[Settings] | None,
         environment: dict[str, str],
         memory_mb: int = 256,
+        storage_mb: int = 512,
         timeout: Duration | None = None,
     ) -> None:
         super().__init__(scope, "".join(word.title() for word in step.split("_")) + "Function")
@@ -54,6 +55,7 @@ class Function(Construct):
             layers=layers,
             environment={"POWERTOOLS_SERVICE_NAME": step, **environment},
             memory_size=memory_mb,
+            ephemeral_storage_size=Size.mebibytes(storage_mb) if storage_mb != 512 else None,
             timeout=timeout or Duration.seconds(30),
             log_group=self.logs,
         )

@@ -1,1 +1,1 @@
-"""Five stacks: data, image, training, serving, and watch over them all."""
+"""Six stacks: data, image, training, serving, watch over them all, and catalog for those who ask in SQL."""

@@ -14,6 +14,7 @@ from infra.constructs.bucket import Bucket
 from infra.constructs.function import Function
 from infra.constructs.retention import removal
 from infra.settings import Stage
+from tidemill import keys
 
 
 class DataStack(Stack):
@@ -24,12 +25,14 @@ class DataStack(Stack):
         emptier = None
         if not stage.keep_data:
             emptier = Function(self, "empty_bucket", stage=stage, layers=[], settings=None, environment={}, timeout=Duration.minutes(15))
-        landing = Bucket(self, "Landing", stage=stage, emptier=emptier)
+        landing = Bucket(self, "Landing", stage=stage, emptier=emptier, old_days=stage.retention.landing_old_days)
         notify = cast("s3.CfnBucket", landing.bucket.node.default_child)
         # The L2's event_bridge_enabled adds a custom resource, a function and a role; the property needs none of them.
         notify.add_property_override("NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True)
         self.landing: s3.IBucket = cast("s3.IBucket", landing.bucket)
-        self.lake: s3.IBucket = cast("s3.IBucket", Bucket(self, "Lake", stage=stage, emptier=emptier).bucket)
+        results = {keys.QUERY_RESULTS: stage.retention.query_results_days}
+        lake = Bucket(self, "Lake", stage=stage, emptier=emptier, old_days=stage.retention.lake_old_days, expires=results)
+        self.lake: s3.IBucket = cast("s3.IBucket", lake.bucket)
         self.ledger = dynamodb.Table(
             self,
             "Ledger",

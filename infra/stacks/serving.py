@@ -47,12 +47,17 @@ class ServingStack(Stack):
         )  # fmt: skip
         self._on_approval(models)
         if not stage.keep_data:
-            remover = Remover(self, stage=stage)
-            for model in models:
-                remover.remove_endpoints(Construct(self, f"Live{model.construct_id}"), keys.endpoint_name(stage.name, model.spec.name))
+            self._remove_endpoints(models)
         CfnOutput(self, "ReleaseMachine", value=self.machine.machine.state_machine_arn)
         for model in models:
             CfnOutput(self, f"Endpoint{model.construct_id}", value=keys.endpoint_name(stage.name, model.spec.name))
+
+    def _remove_endpoints(self, models: tuple[Model, ...]) -> None:
+        """On deletion the releases end before what they made is removed."""
+        remover = Remover(self, stage=self._stage)
+        for model in models:
+            removed = remover.remove_endpoints(Construct(self, f"Live{model.construct_id}"), keys.endpoint_name(self._stage.name, model.spec.name))
+            self.machine.machine.node.add_dependency(removed)
 
     def _endpoint_alarms(self, model: Model) -> list[cloudwatch.Alarm]:
         """Errors and latency of the live endpoint: they wake a person, and during a bake they restore the champion."""

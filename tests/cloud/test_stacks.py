@@ -9,8 +9,8 @@ import pytest
 
 from tests.cloud.conftest import synth
 
-CALLED = {"DisplayName", "FunctionName", "MetricName", "PolicyName"}  # names of other things
-NAMED = {"AWS::SSM::Parameter": "Name", "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupName"}
+CALLED = {"DatabaseName", "DisplayName", "FunctionName", "MetricName", "PolicyName"}  # names of other things
+NAMED = {"AWS::Athena::WorkGroup": "Name", "AWS::SSM::Parameter": "Name", "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupName"}
 
 
 def templates(folder: Path) -> dict[str, dict]:
@@ -20,7 +20,7 @@ def templates(folder: Path) -> dict[str, dict]:
 def test_two_synths_of_one_commit_are_identical(assembly, tmp_path):
     again = synth(tmp_path / "second")
     assert templates(again) == templates(assembly)
-    assert len(templates(assembly)) == 5
+    assert len(templates(assembly)) == 6
 
 
 def test_templates_keep_cloudformations_schema(assembly):

@@ -1,7 +1,6 @@
 """The events we read, as AWS documents them."""
 
-from tidemill.events import Failure, ObjectCreated, QueueRecord
-from tidemill.steps.intake import iso
+from tidemill.events import Failure, ObjectCreated, QueueRecord, SweepEvent, iso
 
 # docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 OBJECT_CREATED = """{
@@ -18,6 +17,8 @@ def test_an_s3_event_is_read_with_its_key_unencoded():
     event = ObjectCreated.model_validate_json(OBJECT_CREATED)
     assert event.detail.object.key == "boats/data/a b+ü.csv"
     assert event.detail.object.version_id == "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e"
+    assert (event.detail.object.sequencer, event.detail.object.etag) == ("617f08299329d189", "b1946ac92492d2347c6235b4d2611184")
+    assert ObjectCreated.read(OBJECT_CREATED) == event
 
 
 def test_an_unversioned_object_has_the_version_null():
@@ -42,3 +43,28 @@ def test_a_cause_is_told_in_its_own_words():
     assert told == "Prepare: UploadRefused: empty"
     assert str(Failure(state="S", error="E", cause="plain")) == "S: E: plain"
     assert str(Failure(state="S", error="E", cause="[1]")) == "S: E: [1]"
+
+
+# docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+EXECUTION_TIMED_OUT = """{
+  "version": "0", "id": "315c1398-40ff-a850-213b-158f73e60175", "detail-type": "Step Functions Execution Status Change",
+  "source": "aws.states", "account": "123456789012", "time": "2019-02-26T19:42:21Z", "region": "us-east-1",
+  "resources": ["arn:aws:states:us-east-1:123456789012:execution:machine:boats-0007"],
+  "detail": {
+    "executionArn": "arn:aws:states:us-east-1:123456789012:execution:machine:boats-0007",
+    "stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:machine", "name": "boats-0007", "status": "TIMED_OUT",
+    "startDate": 1551224926156, "stopDate": 1551224927157, "input": "{\\"model\\": \\"boats\\", \\"epoch\\": 7}", "output": null,
+    "inputDetails": {"included": true}, "outputDetails": null, "error": null, "cause": null}}"""
+
+
+def test_the_end_of_an_execution_is_read_with_its_model_and_its_start():
+    event = SweepEvent.model_validate_json(EXECUTION_TIMED_OUT)
+    assert event.model == "boats"
+    assert event.execution.status == "TIMED_OUT"
+    assert event.execution.started_at == "2019-02-26T23:48:46.156Z"
+
+
+# docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event.html
+def test_a_schedules_event_names_no_execution():
+    event = SweepEvent.model_validate({"detail-type": "Scheduled Event", "source": "aws.events", "time": "2019-02-26T19:42:21Z", "detail": {}})
+    assert (event.execution, event.model) == (None, None)

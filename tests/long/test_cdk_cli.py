@@ -17,7 +17,7 @@ from localcloud.faults import Fault
 from tests.cloud.conftest import Deployment, synth, until
 from tidemill.cli.flights import month_csv
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
@@ -58,9 +58,9 @@ def test_a_life_with_the_cdk_cli(tmp_path):
         cdk.deploy(first)
         names = [s["StackName"] for s in cloud.clients("cloudformation").describe_stacks()["Stacks"] if s["StackName"] != "CDKToolkit"]
         assert {stack(cloud, name)["StackStatus"] for name in names} == {"CREATE_COMPLETE"}
-        assert len(names) == 5
+        assert len(names) == 6
 
-        assert cdk.deploy(first).count("(no changes)") == 5
+        assert cdk.deploy(first).count("(no changes)") == 6
         assert "There were no differences" in cdk("diff", "--app", str(first))
 
         assert "AWS::SNS::Subscription" in cdk("diff", "--app", str(second))
@@ -106,6 +106,8 @@ def left(cloud: LocalCloud) -> None:
     repositories = [r["repositoryName"] for r in cloud.clients("ecr").describe_repositories()["repositories"]]
     assert [name for name in repositories if not name.startswith("cdk-")] == []
     assert [r["RoleName"] for r in cloud.clients("iam").list_roles()["Roles"] if not r["RoleName"].startswith("cdk-")] == []
+    assert cloud.clients("glue").get_databases()["DatabaseList"] == []
+    assert cloud.clients("glue").list_jobs()["JobNames"] == []
     sagemaker = cloud.clients("sagemaker")
     assert sagemaker.list_endpoints()["Endpoints"] + sagemaker.list_endpoint_configs()["EndpointConfigs"] + sagemaker.list_models()["Models"] == []
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []

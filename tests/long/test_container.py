@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.samples import SPEC, rows, spec
-from tidemill.dataset import DatasetPart, assemble
+from tidemill import keys
+from tidemill.dataset import Candidate, DatasetPart, assemble
+from tidemill.layout import unpacked
 from tidemill.prepare.part import prepare
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -87,15 +89,16 @@ def trained(container, tmp_path_factory) -> Path:
     """An /opt/ml tree on which the container's train command has run."""
     opt_ml = tmp_path_factory.mktemp("opt-ml")
     part = prepare(rows(20, 40).encode(), "a.csv", spec())
-    dataset = assemble((DatasetPart(id=part.record.id, files=part.record.files),), spec())
+    dataset = assemble((Candidate(DatasetPart.of(part.record)),), spec())
     for channel in ("input/data/train", "input/data/validation", "processing/input/test"):
         for name, data in part.files.items():
-            path = opt_ml / channel / part.record.id / name
+            path = opt_ml / channel / keys.rows_path(part.record.id, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     for folder in ("input/data/dataset", "processing/input/dataset"):
         (opt_ml / folder).mkdir(parents=True)
         (opt_ml / folder / "manifest.json").write_text(dataset.model_dump_json())
+        (opt_ml / folder / "layout.json").write_text(unpacked(dataset).model_dump_json())
     (opt_ml / "input/data/code/boats").mkdir(parents=True)
     (opt_ml / "input/data/code/boats/model.toml").write_text(SPEC)
     (opt_ml / "input/config").mkdir()

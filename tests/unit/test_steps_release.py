@@ -38,8 +38,8 @@ def test_one_release_of_a_model_at_a_time_and_a_dead_one_does_not_block(world):
 
 def test_an_approval_does_not_release_what_the_gate_refused(world):
     world.registered()
-    refused = world.ledger.package("boats", 1).model_copy(update={"decision": "reject"})
-    world.ledger.put_package(refused)
+    world.ledger.acquire("boats", 2, "arn:training:2")
+    world.ledger.put_package(world.ledger.package("boats", 1).model_copy(update={"decision": "reject", "run": 2}))
     with pytest.raises(ReleaseRefused, match="the gate decided reject"):
         release_verify(ReleaseRef(**world.ref()), ledger=world.ledger)
 

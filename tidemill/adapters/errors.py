@@ -7,6 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tidemill.errors import ObjectMissing, ServiceUnavailable, TidemillError, UnknownModel
 
+AWS_ERRORS = (ClientError, BotoCoreError)
 RETRYABLE = frozenset(
     {
         "InternalError",

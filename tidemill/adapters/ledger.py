@@ -1,7 +1,8 @@
 """The ledger on one DynamoDB table: partition key `model`, sort key `item`.
 
-Items: LEASE · UPLOAD#<id> · RUN#<epoch> · PACKAGE#<version> · CHAMPION · RELEASE#<version> · RELEASE_LOCK ·
-DECISION#<seq>, and the head of the decision chain, DECISIONS.
+Items: LEASE · RULES · UPLOAD#<id> · OPEN#<received>#<id> · EXCLUSION#<upload id> · RUN#<epoch> · PACKAGE#<version> · CHAMPION ·
+RELEASE#<version> · RELEASE_LOCK · SUPPRESSION#<digest of a key> · UNREPRODUCIBLE#<dataset> · DECISION#<seq>, and the head of the decision
+chain, DECISIONS. OPEN# marks an upload that is not settled yet: what asks for those reads nothing of the others, however many there are.
 """
 
 import random
@@ -16,11 +17,14 @@ from pydantic import BaseModel
 from tidemill.adapters.errors import translated
 from tidemill.adapters.items import plain, stored
 from tidemill.errors import RecordMissing, ServiceUnavailable, Superseded
-from tidemill.records import Champion, DecisionEntry, Lease, Package, Release, Run, Upload, chained
+from tidemill.records import Champion, DecisionEntry, Exclusion, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting, chained
 
-LEASE, CHAMPION, RELEASE_LOCK, DECISIONS = "LEASE", "CHAMPION", "RELEASE_LOCK", "DECISIONS"
+LEASE, RULES, CHAMPION, RELEASE_LOCK, DECISIONS = "LEASE", "RULES", "CHAMPION", "RELEASE_LOCK", "DECISIONS"
+BATCH = 100
+"""Items that one BatchGetItem may ask for."""
 CHAIN_ATTEMPTS = 20
 CONFLICT_ATTEMPTS = 7
+STATE = {"#state": "state"}
 CONFLICTS = {"TransactionConflict", "TransactionConflictException"}
 R = TypeVar("R", bound=BaseModel)
 
@@ -38,25 +42,74 @@ class DynamoLedger:
 
     def add_upload(self, upload: Upload) -> bool:
         """Record an upload once; False when it was there already."""
-        return self._try(self._put(upload.model, f"UPLOAD#{upload.id}", _dump(upload), "attribute_not_exists(#item)"))
+        put = self._put(upload.model, _upload(upload), _dump(upload), "attribute_not_exists(#item)")
+        return self._try(put, self._mark(upload)) if upload.open else self._try(put)
+
+    def upload(self, model: str, upload_id: str) -> Upload:
+        return _load(Upload, self._required(model, f"UPLOAD#{upload_id}"))
 
     def uploads(self, model: str) -> list[Upload]:
         """Every upload of the model, oldest first; a consistent read."""
         return sorted((_load(Upload, item) for item in self._query(model, "UPLOAD#")), key=lambda upload: upload.order)
 
+    def open_uploads(self, model: str) -> list[Upload]:
+        """The uploads that a run still has to settle, oldest first; a consistent read."""
+        names = [f"UPLOAD#{marker['upload']}" for marker in self._query(model, "OPEN#")]
+        found = (_load(Upload, item) for start in range(0, len(names), BATCH) for item in self._get_many(model, names[start : start + BATCH]))
+        return sorted((upload for upload in found if upload.open), key=lambda upload: upload.order)
+
+    def waiting(self, model: str) -> Waiting | None:
+        """The first and the last open upload's time, at the price of two items however many are open."""
+        first, last = self._query(model, "OPEN#", first=True), self._query(model, "OPEN#", first=True, backwards=True)
+        return Waiting(first=first[0]["received_at"], last=last[0]["received_at"]) if first and last else None
+
     def claim_upload(self, upload: Upload, epoch: int) -> bool:
-        """Take an upload that is pending, was claimed by an epoch that ended without preparing it, or was prepared by an earlier one."""
-        free = "#state = :pending OR (#state = :claimed AND epoch <= :epoch) OR (#state = :prepared AND epoch < :epoch)"
-        put = self._put(
-            upload.model, f"UPLOAD#{upload.id}", _dump(upload.model_copy(update={"state": "claimed", "epoch": epoch})), free,
-            {":pending": "pending", ":claimed": "claimed", ":prepared": "prepared", ":epoch": epoch}, {"#state": "state"},
-        )  # fmt: skip
-        return self._try(self._held(upload.model, epoch), put)
+        """Take an upload that is pending, or was left claimed by an epoch that is over."""
+        free, values = "#state = :pending OR (#state = :claimed AND epoch <= :epoch)", {":pending": "pending", ":claimed": "claimed", ":epoch": epoch}
+        claimed = upload.model_copy(update={"state": "claimed", "epoch": epoch})
+        return self._try(self._held(upload.model, epoch), self._put(upload.model, _upload(upload), _dump(claimed), free, values, STATE))
 
     def finish_upload(self, upload: Upload, epoch: int) -> None:
         """Write `prepared` or `refused` for an upload this epoch claimed."""
-        condition = "epoch = :epoch"
-        self._fenced(upload.model, epoch, self._put(upload.model, f"UPLOAD#{upload.id}", _dump(upload), condition, {":epoch": epoch}))
+        put = self._put(upload.model, _upload(upload), _dump(upload), "epoch = :epoch", {":epoch": epoch})
+        self._fenced(upload.model, epoch, put, self._unmark(upload))
+
+    def give_back(self, upload: Upload, epoch: int) -> bool:
+        """Write `pending` or `parked` for an upload that a run left claimed when it ended; False when it is no longer so."""
+        left, values = "#state = :claimed AND epoch = :epoch", {":claimed": "claimed", ":epoch": epoch}
+        put = self._put(upload.model, _upload(upload), _dump(upload), left, values, STATE)
+        return self._try(put) if upload.open else self._try(put, self._unmark(upload))
+
+    def reopen(self, upload: Upload, epoch: int | None = None) -> bool:
+        """Make a settled upload pending again, as if it were new; by a run (fenced by its epoch) or by a person. False when it is open."""
+        settled, values = "#state IN (:prepared, :refused, :parked)", {":prepared": "prepared", ":refused": "refused", ":parked": "parked"}
+        again = upload.reopened()
+        put = self._put(upload.model, _upload(upload), _dump(again), settled, values, STATE)
+        held = [] if epoch is None else [self._held(upload.model, epoch)]
+        return self._try(*held, put, self._mark(again))
+
+    def rules(self, model: str) -> str | None:
+        """The rules that every prepared upload was, or is being, prepared with."""
+        item = self._get(model, RULES)
+        return None if item is None else str(item["rules"])
+
+    def set_rules(self, model: str, rules: str, epoch: int) -> None:
+        self._fenced(model, epoch, self._put(model, RULES, {"rules": rules}))
+
+    # exclusions
+
+    def exclude(self, exclusion: Exclusion) -> bool:
+        """Take an upload out of later datasets; False when it is out already."""
+        put = self._put(exclusion.model, f"EXCLUSION#{exclusion.upload}", _dump(exclusion), "attribute_not_exists(#item)")
+        return self._try(put)
+
+    def include(self, model: str, upload_id: str) -> bool:
+        """Take an exclusion back; False when there is none."""
+        key = {"TableName": self._table, "Key": self._item({"model": model, "item": f"EXCLUSION#{upload_id}"})}
+        return self._try({"Delete": key | {"ConditionExpression": "attribute_exists(#item)", "ExpressionAttributeNames": {"#item": "item"}}})
+
+    def exclusions(self, model: str) -> list[Exclusion]:
+        return [_load(Exclusion, item) for item in self._query(model, "EXCLUSION#")]
 
     # the lease
 
@@ -72,11 +125,6 @@ class DynamoLedger:
         if not self._try(self._put(model, LEASE, body, f"{free} OR (epoch = :epoch AND #owner = :owner)", values, {"#owner": "owner"})):
             raise Superseded(f"{model}: epoch {epoch} cannot be claimed by {owner}, the lease is {self.lease(model)}")
 
-    def skip_epoch(self, model: str, epoch: int) -> None:
-        """Count an epoch whose execution ended before it claimed, so that the next can start; a lost race is fine."""
-        free, values = _idle_before(epoch)
-        self._try(self._put(model, LEASE, {"epoch": epoch, "owner": None}, free, values, {"#owner": "owner"}))
-
     def release_lease(self, model: str, epoch: int, owner: str) -> None:
         """Make the model idle if this owner still holds it; a lost race is fine."""
         values = {":epoch": epoch, ":owner": owner}
@@ -85,8 +133,9 @@ class DynamoLedger:
     # runs and packages
 
     def put_run(self, run: Run) -> None:
-        """Write the run's record as it stands now."""
-        self._fenced(run.model, run.epoch, self._put(run.model, f"RUN#{run.epoch:08d}", _dump(run)))
+        """Write the run's record as it stands now; once it has its outcome it stays as it is. Raises Superseded."""
+        open_, values = "attribute_not_exists(#item) OR attribute_type(outcome, :null)", {":null": "NULL"}
+        self._fenced(run.model, run.epoch, self._put(run.model, f"RUN#{run.epoch:08d}", _dump(run), open_, values))
 
     def run(self, model: str, epoch: int) -> Run:
         return _load(Run, self._required(model, f"RUN#{epoch:08d}"))
@@ -140,13 +189,39 @@ class DynamoLedger:
         return self._try(self._put(model, RELEASE_LOCK, {"owner": owner}, free, values, {"#owner": "owner"}))
 
     def unlock_release(self, model: str, owner: str) -> None:
-        key = {"TableName": self._table, "Key": self._item({"model": model, "item": RELEASE_LOCK})}
         condition = {
             "ConditionExpression": "#owner = :owner",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": self._item({":owner": owner}),
         }
-        self._try({"Delete": key | condition})
+        self._try({"Delete": self._key(model, RELEASE_LOCK) | condition})
+
+    # erasure
+
+    def suppress(self, suppression: Suppression) -> bool:
+        """Keep a key from coming back; False when it is kept out already."""
+        return self._once(suppression.model, f"SUPPRESSION#{suppression.digest}", suppression)
+
+    def suppressions(self, model: str) -> list[Suppression]:
+        return [_load(Suppression, item) for item in self._query(model, "SUPPRESSION#")]
+
+    def replace_part(self, upload: Upload, part: str) -> bool:
+        """Let an upload stand for another part; False when it is no longer prepared as the part that the caller saw."""
+        put = self._put(
+            upload.model, f"UPLOAD#{upload.id}", _dump(upload.model_copy(update={"part": part})), "part = :seen AND #state = :prepared",
+            {":seen": upload.part, ":prepared": "prepared"}, {"#state": "state"},
+        )  # fmt: skip
+        return self._try(put)
+
+    def mark_unreproducible(self, mark: Unreproducible) -> bool:
+        """Say that a dataset lost rows; False when that is known already."""
+        return self._once(mark.model, f"UNREPRODUCIBLE#{mark.dataset}", mark)
+
+    def unreproducible(self, model: str) -> list[Unreproducible]:
+        return [_load(Unreproducible, item) for item in self._query(model, "UNREPRODUCIBLE#")]
+
+    def _once(self, model: str, item: str, record: Suppression | Unreproducible) -> bool:
+        return self._try(self._put(model, item, _dump(record), "attribute_not_exists(#item)"))
 
     # decisions
 
@@ -189,16 +264,27 @@ class DynamoLedger:
             put = {name: value for name, value in put.items() if value != {}}
         return {"Put": put}
 
-    def _held(self, model: str, epoch: int) -> dict[str, Any]:
-        key = self._item({"model": model, "item": LEASE})
-        return {
-            "ConditionCheck": {
-                "TableName": self._table, "Key": key, "ConditionExpression": "epoch = :epoch", "ExpressionAttributeValues": self._item({":epoch": epoch}),
-            }
-        }  # fmt: skip
+    def _key(self, model: str, item: str) -> dict[str, Any]:
+        return {"TableName": self._table, "Key": self._item({"model": model, "item": item})}
 
-    def _fenced(self, model: str, epoch: int, put: dict[str, Any]) -> None:
-        if not self._try(self._held(model, epoch), put):
+    def _mark(self, upload: Upload) -> dict[str, Any]:
+        return self._put(upload.model, _marker(upload), {"upload": upload.id, "received_at": upload.received_at})
+
+    def _unmark(self, upload: Upload) -> dict[str, Any]:
+        return {"Delete": self._key(upload.model, _marker(upload))}
+
+    def _held(self, model: str, epoch: int) -> dict[str, Any]:
+        """Somebody holds the lease for this epoch: an epoch has one owner, and none once it has ended."""
+        condition, values = "epoch = :epoch AND attribute_type(#owner, :text)", {":epoch": epoch, ":text": "S"}
+        check = {
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": self._item(values),
+        }
+        return {"ConditionCheck": self._key(model, LEASE) | check}
+
+    def _fenced(self, model: str, epoch: int, *actions: dict[str, Any]) -> None:
+        if not self._try(self._held(model, epoch), *actions):
             raise Superseded(f"{model}: epoch {epoch} is over, nothing was written")
 
     def _try(self, *actions: dict[str, Any]) -> bool:
@@ -232,7 +318,7 @@ class DynamoLedger:
 
     def _get(self, model: str, item: str) -> dict[str, Any] | None:
         with translated("ledger read"):
-            found = self._client.get_item(TableName=self._table, Key=self._item({"model": model, "item": item}), ConsistentRead=True)
+            found = self._client.get_item(**self._key(model, item), ConsistentRead=True)
         return self._body(found["Item"]) if "Item" in found else None
 
     def _required(self, model: str, item: str) -> dict[str, Any]:
@@ -241,10 +327,25 @@ class DynamoLedger:
             raise RecordMissing(f"the ledger has no {item} of {model}")
         return found
 
-    def _query(self, model: str, prefix: str) -> list[dict[str, Any]]:
+    def _get_many(self, model: str, items: list[str]) -> list[dict[str, Any]]:
+        """At most BATCH items, in no order; one that is not there is left out. What DynamoDB puts off is asked for again."""
+        found: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {self._table: {"ConsistentRead": True, "Keys": [self._key(model, item)["Key"] for item in items]}}
+        for attempt in range(CONFLICT_ATTEMPTS):
+            with translated("ledger read"):
+                answer = self._client.batch_get_item(RequestItems=asked)
+            found += answer["Responses"].get(self._table, [])
+            if not (asked := answer.get("UnprocessedKeys") or {}):
+                return [self._body(item) for item in found]
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  # jitter
+        raise ServiceUnavailable(f"ledger read: items of {model} were put off {CONFLICT_ATTEMPTS} times")
+
+    def _query(self, model: str, prefix: str, *, first: bool = False, backwards: bool = False) -> list[dict[str, Any]]:
+        """Every item below a prefix in its order, or only the first; a consistent read."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table, ConsistentRead=True, KeyConditionExpression="#m = :m AND begins_with(#i, :i)",
             ExpressionAttributeNames={"#m": "model", "#i": "item"}, ExpressionAttributeValues=self._item({":m": model, ":i": prefix}),
+            ScanIndexForward=not backwards, PaginationConfig={"MaxItems": 1, "PageSize": 1} if first else {},
         )  # fmt: skip
         with translated("ledger read"):
             return [self._body(item) for page in pages for item in page["Items"]]
@@ -260,10 +361,21 @@ def _idle_before(epoch: int) -> tuple[str, dict[str, Any]]:
     return "(epoch = :before AND attribute_type(#owner, :null))", {":before": epoch - 1, ":null": "NULL"}
 
 
+def _upload(upload: Upload) -> str:
+    return f"UPLOAD#{upload.id}"
+
+
+def _marker(upload: Upload) -> str:
+    """Markers sort by time: received_at is ISO 8601 of one width."""
+    return f"OPEN#{upload.received_at}#{upload.id}"
+
+
 def _load(record: type[R], item: dict[str, Any]) -> R:
     """The record of an item, without the attributes that only serve the table."""
     return record.model_validate({name: item[name] for name in record.model_fields if name in item})
 
 
-def _dump(record: Upload | Run | Package | Champion | Release | DecisionEntry) -> dict[str, Any]:
+def _dump(
+    record: Upload | Exclusion | Run | Package | Champion | Release | Suppression | Unreproducible | DecisionEntry,
+) -> dict[str, Any]:
     return record.model_dump(mode="json")

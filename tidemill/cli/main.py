@@ -6,9 +6,22 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli import data, queues
+from tidemill.cli.check import check
+from tidemill.cli.forget import forget
+from tidemill.cli.rejects import rejects
+from tidemill.cli.stage import Commands
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Drop data into S3; a better model goes live, or nothing changes and you know why."
+    cls=Commands, no_args_is_help=True, add_completion=False, help="Drop data into S3; a better model goes live, or nothing changes and you know why."
 )
+queues.register(app)
+
+
+app.add_typer(data.app, name="data")
+data.app.command()(forget)
+app.command()(rejects)
+app.command()(check)
 
 
 class Example(StrEnum):

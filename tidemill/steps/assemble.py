@@ -1,15 +1,23 @@
 """assemble: the prepared parts of a model become a dataset, or the run stops here with a reason."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from tidemill import keys
-from tidemill.dataset import SPLITS, Dataset, DatasetPart, PartRecord, assemble, channel_manifest, describe
-from tidemill.errors import DatasetRefused, ReleaseBusy
+from tidemill.catalog import dataset_facts
+from tidemill.dataset import SPLITS, Candidate, Dataset, DatasetPart, PartRecord, assemble, summarize
+from tidemill.errors import DatasetRefused, ObjectMissing, ReleaseBusy
 from tidemill.events import RunRef
+from tidemill.layout import Layout, channel_manifest, packs, unpacked
 from tidemill.ports import Ledger, Store, Workflow
 from tidemill.records import Run, Upload
 from tidemill.steps.pinned import pinned_spec
+
+READERS = 10  # boto3 keeps as many connections
+INDEX = TypeAdapter(tuple[DatasetPart, ...])
 
 
 def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: Store) -> dict[str, Any]:
@@ -28,7 +36,7 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
         return _stop(run, "refused" if refused else "nothing_new", refused or ("no upload was waiting",), ledger)
     spec = pinned_spec(run.model, run.code_hash, lake)
     try:
-        dataset = assemble(_parts(uploads, request.model, lake), spec)
+        dataset = assemble(candidates(uploads, request.model, ledger, lake), spec)
     except DatasetRefused as error:
         return _stop(run, "refused", (*refused, str(error)), ledger)
     if dataset.id in {
@@ -37,7 +45,8 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
         return _stop(run, "nothing_new", (*refused, f"the dataset {dataset.id} was learned from before"), ledger)
     _write(dataset, lake)
     ledger.put_run(run.model_copy(update={"dataset": dataset.id, "refused": refused}))
-    champion = ledger.champion(request.model)
+    lake.put(keys.dataset_fact(run.model, keys.run_id(run.epoch)), dataset_facts(dataset, keys.run_id(run.epoch)))
+    champion, summary = ledger.champion(request.model), summarize(dataset)
     return {
         "stop": False,
         "dataset": dataset.id,
@@ -45,21 +54,51 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
         "channels": {split: lake.uri(keys.channel_manifest(request.model, dataset.id, split)) for split in SPLITS},
         "champion": champion.package if champion else None,
         "champion_model": champion.model_data if champion else None,
-        "covers": {split: {"rows": dataset.rows(split), "period": describe(dataset, split)} for split in SPLITS},
+        "covers": {split: {"rows": summary.rows[split], "period": summary.periods[split]} for split in SPLITS},
+        "pack": bool(packs(dataset)),
     }
 
 
 def current_uploads(uploads: list[Upload]) -> list[Upload]:
     """The prepared uploads that count, oldest first: a later version of a key supersedes the part of an earlier one."""
-    newest = {upload.key: upload for upload in uploads if upload.state == "prepared"}
+    prepared = sorted((upload for upload in uploads if upload.state == "prepared"), key=lambda upload: upload.version_order)
+    newest = {upload.key: upload for upload in prepared}
     return sorted(newest.values(), key=lambda upload: upload.order)
 
 
-def _parts(uploads: list[Upload], model: str, lake: Store) -> tuple[DatasetPart, ...]:
-    """One entry a part: two uploads with the same content gave the same part, and the newest place in the order counts."""
+def candidates(uploads: list[Upload], model: str, ledger: Ledger, lake: Store) -> tuple[Candidate, ...]:
+    """One entry a part: two uploads with the same content gave the same part, and the newest place in the order counts.
+
+    An exclusion takes out what the upload held, so the same content is out under whatever key it comes.
+    """
     latest = {upload.part: upload for upload in current_uploads(uploads) if upload.part is not None}
     ordered = sorted(latest.items(), key=lambda item: item[1].order)
-    return tuple(DatasetPart(id=part, files=_record(model, part, lake).files) for part, _ in ordered)
+    excluded = {exclusion.upload for exclusion in ledger.exclusions(model)}
+    out = {upload.part for upload in uploads if upload.id in excluded}
+    parts = _parts([part for part, _ in ordered], model, lake)
+    found = (Candidate(parts[part], upload.received_at[:10], part in out) for part, upload in ordered)
+    return tuple(candidate for candidate in found if candidate.part.files)
+
+
+def _parts(ids: list[str], model: str, lake: Store) -> dict[str, DatasetPart]:
+    """The parts by id: out of the index of the run before, and for new ones out of their records."""
+    known = _index(model, lake)
+    missing = [part for part in ids if part not in known]
+    with ThreadPoolExecutor(READERS) as pool:
+        known |= {record.id: DatasetPart.of(record) for record in pool.map(lambda part: _record(model, part, lake), missing)}
+    parts = {part: known[part] for part in ids}
+    if missing:
+        lake.put(keys.part_index(model), INDEX.dump_json(tuple(parts.values())))
+    return parts
+
+
+def _index(model: str, lake: Store) -> dict[str, DatasetPart]:
+    """Parts never change, so what the index says of one stays true; a part it does not know has its record."""
+    try:
+        data = lake.get(keys.part_index(model))
+    except ObjectMissing:
+        return {}
+    return {part.id: part for part in INDEX.validate_json(data)}
 
 
 def _record(model: str, part: str, lake: Store) -> PartRecord:
@@ -67,10 +106,18 @@ def _record(model: str, part: str, lake: Store) -> PartRecord:
 
 
 def _write(dataset: Dataset, lake: Store) -> None:
+    lake.put(keys.dataset_manifest(dataset.model, dataset.id), dataset.model_dump_json().encode())
+    lake.put(keys.dataset_summary(dataset.model, dataset.id), summarize(dataset).model_dump_json(indent=1).encode())
+    write_layout(dataset, unpacked(dataset), lake)
+
+
+def write_layout(dataset: Dataset, layout: Layout, lake: Store) -> None:
+    """Where the rows lie, for the reader, and the same as channels, for SageMaker."""
     bucket = lake.uri("").rstrip("/")
-    lake.put(keys.dataset_manifest(dataset.model, dataset.id), dataset.model_dump_json(indent=1).encode())
+    lake.put(keys.dataset_layout(dataset.model, dataset.id), layout.model_dump_json().encode())
     for split in SPLITS:
-        lake.put(keys.channel_manifest(dataset.model, dataset.id, split), json.dumps(channel_manifest(bucket, dataset, split)).encode())
+        manifest = channel_manifest(bucket, dataset.model, layout, split)
+        lake.put(keys.channel_manifest(dataset.model, dataset.id, split), json.dumps(manifest).encode())
 
 
 def _stop(run: Run, outcome: str, reasons: tuple[str, ...], ledger: Ledger) -> dict[str, Any]:

@@ -1,44 +1,38 @@
 """intake: an object in the landing bucket becomes an upload in the ledger, once; then always a tick."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tidemill import keys
 from tidemill.errors import UnknownModel
-from tidemill.events import ObjectCreated
+from tidemill.events import ObjectCreated, iso
 from tidemill.ports import Ledger, Models, Ticks
 from tidemill.records import Upload
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of an event: ignored | duplicate | refused | stored | pending."""
+    """What became of a message: ignored | duplicate | refused | stored | pending."""
 
     outcome: str
-    key: str
+    key: str | None = None
     model: str | None = None
     upload: str | None = None
     reason: str | None = None
 
 
-def intake(event: ObjectCreated, received_ms: int, *, ledger: Ledger, models: Models, ticks: Ticks) -> Taken:
+def intake(event: ObjectCreated | None, bucket: str, received_ms: int, *, ledger: Ledger, models: Models, ticks: Ticks) -> Taken:
     """Record the upload and send a tick that is due after the quiet window, also for a duplicate.
 
-    A duplicate ticks because the first delivery may have died between its record and its tick.
+    A duplicate ticks because the first delivery may have died between its record and its tick. What is no object of
+    `bucket`, or lies outside of the models' folders, is ignored: trying it again would not change it.
     """
-    detail = event.detail
-    landing = keys.parse_landing_key(detail.object.key)
+    if event is None or event.detail.bucket.name != bucket:
+        return Taken("ignored", reason=f'no "Object Created" of s3://{bucket}')
+    key = event.detail.object.key
+    landing = keys.parse_landing_key(key)
     if landing is None:
-        return Taken("ignored", detail.object.key, reason="outside <model>/data/ and <model>/labels/")
-    upload = Upload(
-        bucket=detail.bucket.name,
-        key=detail.object.key,
-        version_id=detail.object.version_id,
-        model=landing.model,
-        size_bytes=detail.object.size,
-        received_at=iso(received_ms),
-        state="stored" if landing.kind == "labels" else "pending",
-    )
+        return Taken("ignored", key, reason="outside <model>/data/ and <model>/labels/")
+    upload = _upload(event, landing, received_ms)
     try:
         entry = models.entry(landing.model)
     except UnknownModel as error:
@@ -46,8 +40,15 @@ def intake(event: ObjectCreated, received_ms: int, *, ledger: Ledger, models: Mo
     fresh = ledger.add_upload(upload)
     if landing.kind == "data":
         ticks.send(landing.model, entry.quiet_s)
-    outcome = upload.state if fresh else "duplicate"
-    return Taken(outcome, upload.key, landing.model, upload.id)
+    return Taken(upload.state if fresh else "duplicate", key, landing.model, upload.id)
+
+
+def _upload(event: ObjectCreated, landing: keys.LandingKey, received_ms: int) -> Upload:
+    item = event.detail.object
+    return Upload(
+        bucket=event.detail.bucket.name, key=item.key, version_id=item.version_id, model=landing.model, size_bytes=item.size,
+        received_at=iso(received_ms), sequencer=item.sequencer, etag=item.etag, state="stored" if landing.kind == "labels" else "pending",
+    )  # fmt: skip
 
 
 def _refuse(upload: Upload, reason: str, ledger: Ledger) -> Taken:
@@ -57,8 +58,3 @@ def _refuse(upload: Upload, reason: str, ledger: Ledger) -> Taken:
             decision="refuse", reasons=(reason,), inputs={"upload": upload.id},
         )  # fmt: skip
     return Taken("refused", upload.key, upload.model, upload.id, reason)
-
-
-def iso(ms: int) -> str:
-    """Epoch milliseconds as ISO 8601 UTC, sortable as text."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

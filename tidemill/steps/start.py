@@ -6,14 +6,12 @@ from datetime import datetime
 from tidemill import keys
 from tidemill.errors import AlreadyRunning
 from tidemill.ports import Ledger, ModelEntry, Models, Workflow
-from tidemill.records import Upload
-
-MAX_SKIPS = 10
+from tidemill.records import Waiting
 
 
 @dataclass(frozen=True)
 class Started:
-    """nothing_pending | quiet_window | busy | started."""
+    """nothing_waits | quiet_window | busy | started."""
 
     outcome: str
     model: str
@@ -23,40 +21,33 @@ class Started:
 def start(model: str, now: str, *, ledger: Ledger, models: Models, workflow: Workflow) -> Started:
     """Start the next epoch's execution. Its name is used once in the account, so two ticks cannot start two runs.
 
-    A tick that finds the model busy is dropped: finish looks again after it has released the lease.
+    A tick that finds the model busy is dropped: finish looks again after it has released the lease, and sweep does so
+    for an execution that did not get there, also for one that died before it took the lease.
     """
-    waiting = [upload for upload in ledger.uploads(model) if upload.state == "pending"]
-    if not waiting:
-        return Started("nothing_pending", model)
-    if not window_over(waiting, models.entry(model), now):
-        return Started("quiet_window", model)
     lease = ledger.lease(model)
     if lease.owner is not None:
-        if workflow.running(lease.owner):
-            return Started("busy", model, lease.owner)
-        ledger.release_lease(model, lease.epoch, lease.owner)
-    return _start(model, lease.epoch + 1, ledger, workflow)
+        return Started("busy", model, lease.owner)
+    waiting = ledger.waiting(model)
+    if waiting is None:
+        return Started("nothing_waits", model)
+    if not window_over(waiting, models.entry(model), now):
+        return Started("quiet_window", model)
+    epoch = lease.epoch + 1
+    name = keys.execution_name(model, epoch)
+    try:
+        return Started("started", model, workflow.start(name, {"model": model, "epoch": epoch, "cause": "upload"}))
+    except AlreadyRunning:
+        return Started("busy", model, workflow.execution(name))
 
 
-def window_over(waiting: list[Upload], entry: ModelEntry, now: str) -> bool:
-    """True when the last upload is quiet_s old or the first max_wait_s. SQS delays whole seconds, so no slack is needed."""
-    last, first = _age_s(waiting[-1], now), _age_s(waiting[0], now)
-    return last >= entry.quiet_s or first >= entry.max_wait_s
+def window_over(waiting: Waiting, entry: ModelEntry, now: str) -> bool:
+    """True when the last upload is quiet_s old or the first max_wait_s. SQS delays whole seconds, so no slack is needed.
+
+    Each upload has a tick of its own, due when its quiet window (at most 900 s, what SQS can delay) is over; so the
+    first that comes after max_wait_s, however long that is, begins the run.
+    """
+    return _age_s(waiting.last, now) >= entry.quiet_s or _age_s(waiting.first, now) >= entry.max_wait_s
 
 
-def _age_s(upload: Upload, now: str) -> float:
-    return (datetime.fromisoformat(now) - datetime.fromisoformat(upload.received_at)).total_seconds()
-
-
-def _start(model: str, epoch: int, ledger: Ledger, workflow: Workflow) -> Started:
-    for number in range(epoch, epoch + MAX_SKIPS):
-        name = keys.execution_name(model, number)
-        try:
-            return Started("started", model, workflow.start(name, {"model": model, "epoch": number, "cause": "upload"}))
-        except AlreadyRunning:
-            execution = workflow.execution(name)
-            if workflow.running(execution):
-                return Started("busy", model, execution)
-            # It ended before it claimed: its name is spent, so its number is too.
-            ledger.skip_epoch(model, number)
-    return Started("busy", model)
+def _age_s(moment: str, now: str) -> float:
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(moment)).total_seconds()
