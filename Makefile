@@ -11,10 +11,10 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20,21,22,23
 export NODE_NO_WARNINGS = 1
 export PYTHONWARNINGS = ignore::SyntaxWarning
 
-.PHONY: help setup demo up check test test-long bench-flow format lock bundle clean
+.PHONY: help setup demo up check test test-long bench-flow bench-prepare format lock bundle clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready .venv-lambda/ready node_modules/ready ## install what the other targets need
 
@@ -29,17 +29,22 @@ check: setup ## ruff, mypy --strict, import contracts, fast tests
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
-	$(RUN) -m pytest tests/unit tests/contracts -n 2
+	$(RUN) -m pytest tests/unit tests/contracts -n 2 -m "not long"
 
 test: check ## check, localcloud's conformance suites, and the whole flow on it
 	$(RUN) -m pytest tests/conformance -n 2 --dist loadfile
 	$(RUN) -m pytest tests/cloud -m "not long"
 
-test-long: setup ## the slow proofs: the CDK CLI, the container's install, the demo
-	$(RUN) -m pytest tests -m long
+test-long: setup ## the slow proofs: the CDK CLI, bursts, the container's install, the demo; each folder in a process of its own
+	$(RUN) -m pytest tests/unit tests/contracts -m long -n 2
+	$(RUN) -m pytest tests/cloud -m long
+	$(RUN) -m pytest tests/long
 
 bench-flow: setup ## localcloud's speed and memory, and the flow's; writes benchmarks/results/flow.json
 	$(RUN) -m benchmarks.flow
+
+bench-prepare: setup ## prepare against pandas, polars and duckdb; writes benchmarks/results/prepare.json
+	$(RUN) -m benchmarks.prepare
 
 format: setup ## format and sort
 	$(RUN) -m ruff format .

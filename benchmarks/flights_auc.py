@@ -13,18 +13,18 @@ import polars as pl
 
 from benchmarks.record import ROOT, write
 from tidemill.cli.flights import month_csv
-from tidemill.dataset import SPLITS, Dataset, DatasetPart, SplitName, assemble
+from tidemill.dataset import SPLITS, Candidate, Dataset, DatasetPart, SplitName, assemble
 from tidemill.evaluate.metrics import roc_auc
 from tidemill.model import estimators
 from tidemill.model.features import features_of, labels_of
-from tidemill.prepare.part import PreparedPart, prepare
+from tidemill.prepare.part import SmallPart, prepare
 from tidemill.spec import ModelSpec, load_spec
 
 MONTHS = (1, 2, 3, 6, 9, 11)
 
 
-def rows(dataset: Dataset, parts: dict[str, PreparedPart], split: SplitName) -> pl.DataFrame:
-    frames = [pl.read_parquet(io.BytesIO(parts[part].files[f"{file.name}.parquet"])) for part, file in dataset.files(split)]
+def rows(dataset: Dataset, parts: dict[str, SmallPart], split: SplitName) -> pl.DataFrame:
+    frames = [pl.read_parquet(io.BytesIO(parts[part].files[file.name])) for part, file in dataset.files(split)]
     return pl.concat(frames).filter(pl.col("late").is_not_null())
 
 
@@ -32,11 +32,11 @@ def trained(spec: ModelSpec, months: dict[int, bytes], upto: int) -> dict[str, f
     """AUC of model and linear baseline: on the split's own test side, and on the whole next month."""
     made = [prepare(months[m], f"2013-{m:02d}.csv", spec) for m in range(1, upto + 1)]
     parts = {part.record.id: part for part in made}
-    dataset = assemble(tuple(DatasetPart(id=part.record.id, files=part.record.files) for part in made), spec)
+    dataset = assemble(tuple(Candidate(DatasetPart.of(part.record)) for part in made), spec)
     sides = {split: rows(dataset, parts, split) for split in SPLITS}
     train, validation = (estimators.Rows(features_of(sides[s], spec), labels_of(sides[s], spec)) for s in ("train", "validation"))
     after = prepare(months[upto + 1], "next.csv", spec)
-    later = pl.concat([pl.read_parquet(io.BytesIO(d)) for n, d in after.files.items() if n.endswith(".parquet") and n != "rejects.parquet"])
+    later = pl.concat([pl.read_parquet(io.BytesIO(d)) for d in after.files.values()])
     later = later.filter(pl.col("late").is_not_null())
     out: dict[str, float | int] = {"train_rows": len(train.labels), "next_month_rows": len(later)}
     for name in ("default", "linear"):
