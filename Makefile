@@ -10,6 +10,8 @@ RUN := .venv/bin/python
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20,21,22,23
 export NODE_NO_WARNINGS = 1
 export PYTHONWARNINGS = ignore::SyntaxWarning
+# Where it is set, every process compiles what it imports: a Lambda's cold start, a training job, a test takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo up check test test-long bench-flow bench-prepare format lock bundle clean
 

@@ -42,7 +42,6 @@ def run(peer: str, source: Path) -> dict[str, Any]:
             "peer": peer,
             "seconds": round(time.monotonic() - began, 2),
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-            "rss_mb": round(usage.ru_maxrss / 1024),
             **json.loads(told),
         }
     print(result, flush=True)

@@ -1,4 +1,4 @@
-"""One run of one contestant of benchmarks.prepare: `python -m benchmarks.prepare_peers <peer> <csv> <folder>`; prints rows kept and rejected."""
+"""One run of one contestant of benchmarks.prepare: `python -m benchmarks.prepare_peers <peer> <csv> <folder>`; prints rows kept and rejected, and the RSS."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dirty import spec
+from benchmarks.record import max_rss_mb
 
 FLOATS = ("weight_kg", "volume_l", "price", "discount", "temp_c", "distance_km")
 INTEGERS = ("items", "stops", "age_days", "priority")
@@ -154,4 +155,5 @@ def duckdb(source: Path, folder: Path) -> dict[str, int]:
 
 if __name__ == "__main__":
     peer, source, folder = sys.argv[1:]
-    print(json.dumps({"ours": ours, "pandas": pandas, "polars": polars, "duckdb": duckdb}[peer](Path(source), Path(folder))))
+    told = {"ours": ours, "pandas": pandas, "polars": polars, "duckdb": duckdb}[peer](Path(source), Path(folder))
+    print(json.dumps(told | {"rss_mb": max_rss_mb()}))

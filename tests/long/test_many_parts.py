@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from benchmarks.record import max_rss_mb
 from tests.fakes import MemoryLedger, MemoryStore, MemoryWorkflow
 from tests.parts import UNTIMED, Row, write_part
 from tests.samples import spec
@@ -53,12 +54,10 @@ def assemble_many() -> None:
                 code_hash="c0de",
             )
         )  # fmt: skip
-        before, started = rss_mb(), time.process_time()
+        before, started = max_rss_mb(), time.process_time()
         out = assemble_run(RunRef(model="boats", epoch=epoch), ledger=ledger, workflow=MemoryWorkflow(), lake=lake)
         assert out["stop"] is False
-        print(
-            json.dumps({"cpu_s": round(time.process_time() - started, 2), "more_mb": round(rss_mb() - before), "payload_bytes": len(json.dumps(out))})
-        )
+        print(json.dumps({"cpu_s": round(time.process_time() - started, 2), "more_mb": max_rss_mb() - before, "payload_bytes": len(json.dumps(out))}))
         ledger.release_lease("boats", epoch, "arn")
 
 
@@ -99,13 +98,7 @@ def read(how: str, root: Path) -> None:
         every = pl.concat([pl.read_parquet(root / keys.rows_path(part, file.name)) for part, file in held.files("train")])
         frame = every.unique(KEY_HASH, keep="last", maintain_order=True).filter(pl.col("sank").is_not_null()).drop(KEY_HASH)
     digest = hashlib.sha256(frame["note"].str.join("\n").item().encode()).hexdigest()
-    print(json.dumps({"cpu_s": round(time.process_time() - started, 2), "rss_mb": round(rss_mb()), "rows": len(frame), "digest": digest}))
-
-
-def rss_mb() -> float:
-    """The most this program held. getrusage's maximum would include what the process that started it held before exec."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps({"cpu_s": round(time.process_time() - started, 2), "rss_mb": max_rss_mb(), "rows": len(frame), "digest": digest}))
 
 
 def measured(*arguments: str) -> list[dict]:

@@ -8,6 +8,7 @@ import typer
 from tidemill import keys
 from tidemill.cli import render
 from tidemill.cli.stage import AsJson, Model, Stage, StageName, console, echo_json, now
+from tidemill.errors import CheckoutRefused
 from tidemill.steps import exclude as excluding
 from tidemill.steps import trace
 
@@ -35,11 +36,12 @@ def show(model: Model, dataset: Reference = "latest", limit: Limit = 20, stage: 
     """One dataset: window, split, exclusions, and its parts with the uploads they came from."""
     at = Stage.of(stage)
     run = trace.find_run(model, dataset, ledger=at.ledger)
-    held = trace.dataset_of(run, lake=at.lake)
+    held, erased = trace.dataset_of(run, lake=at.lake), trace.erased(run, ledger=at.ledger)
     if as_json:
-        echo_json({"id": held.id, "run": keys.run_id(run.epoch), **held.model_dump(mode="json")})
+        by = erased.erasure if erased else None
+        echo_json({"id": held.id, "run": keys.run_id(run.epoch), "erased_by": by, **held.model_dump(mode="json")})
         return
-    render.dataset(console(), run, held, trace.keys_of(at.ledger.uploads(model)), limit)
+    render.dataset(console(), run, held, erased, trace.keys_of(at.ledger.uploads(model)), limit)
 
 
 @app.command()
@@ -89,8 +91,11 @@ def checkout(
     from tidemill.steps.checkout import checkout as write
 
     at = Stage.of(stage)
-    held = trace.dataset_of(trace.find_run(model, dataset, ledger=at.ledger), lake=at.lake)
-    counts = write(held, to, lake=at.lake)
+    run = trace.find_run(model, dataset, ledger=at.ledger)
+    erased = trace.erased(run, ledger=at.ledger)
+    if erased is not None:
+        raise CheckoutRefused(f"{model}: dataset {run.dataset} is {render.gone(erased)}")
+    counts = write(trace.dataset_of(run, lake=at.lake), to, lake=at.lake)
     for split, count in counts.items():
         typer.echo(f"{to / f'{split}.parquet'}: {count:,} rows")
 

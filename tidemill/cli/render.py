@@ -9,7 +9,7 @@ from rich.tree import Tree
 from tidemill import keys
 from tidemill.cli.stage import printable, table
 from tidemill.dataset import SPLITS, Dataset, DatasetPart, describe
-from tidemill.records import Exclusion, Run, Upload
+from tidemill.records import Exclusion, Run, Unreproducible, Upload
 from tidemill.steps.trace import Changed, Learned, Lineage
 
 SHORT = 12
@@ -24,6 +24,8 @@ def datasets(console: Console, model: str, found: list[Learned], excluded: list[
         for each in found:
             shown.add_row(*_row(each))
         console.print(shown)
+        for dataset_id, mark in {str(each.run.dataset): each.erased for each in found if each.erased is not None}.items():
+            console.print(f"dataset {dataset_id[:SHORT]} is {gone(mark)}")
     if excluded:
         console.print("\nexcluded")
         out = table("since", "upload", "reason", fill="reason")
@@ -38,8 +40,10 @@ def _row(each: Learned) -> tuple[str, ...]:
     return keys.run_id(run.epoch), str(run.dataset)[:SHORT], run.started_at[:10], *numbers, became(run), summary.periods["test"] if summary else NONE
 
 
-def dataset(console: Console, run: Run, held: Dataset, named: dict[str, str], limit: int) -> None:
+def dataset(console: Console, run: Run, held: Dataset, erased: Unreproducible | None, named: dict[str, str], limit: int) -> None:
     console.print(f"dataset   {held.id}")
+    if erased is not None:
+        console.print(f"          {gone(erased)}")
     console.print(f"run       {keys.run_id(run.epoch)}, {minute(run.started_at)}, {became(run)}")
     console.print(f"window    {window(held)}")
     console.print(f"split     by {held.split.by}, salt '{printable(held.split.salt)}'")
@@ -125,6 +129,10 @@ def became(run: Run) -> str:
     return run.package or run.outcome or ("running" if run.finished_at is None else NONE)
 
 
+def gone(mark: Unreproducible) -> str:
+    return f"no longer reproducible: erasure {mark.erasure[:SHORT]} took rows out of it on {mark.time[:10]}"
+
+
 def minute(time: str) -> str:
     return time[:16].replace("T", " ")
 
@@ -138,6 +146,7 @@ def learned_json(each: Learned) -> dict[str, Any]:
         "started_at": run.started_at,
         "outcome": run.outcome,
         "package": run.package,
+        "erased_by": each.erased.erasure if each.erased else None,
         **about,
     }
 

@@ -12,7 +12,7 @@ from tidemill.errors import UploadRefused
 from tidemill.prepare.columns import ignored_columns, match_columns
 from tidemill.prepare.filled import Filled
 from tidemill.prepare.records import MAX_RECORD_BYTES, NEWLINE, RETURN, Dialect, Positions, exact_records, last_end, quote_positions
-from tidemill.prepare.table import Block, Lines, Table, only, rejects
+from tidemill.prepare.table import Block, Lines, Table, line_feeds, only, rejects
 from tidemill.spec import ModelSpec
 
 Bytes = NDArray[np.uint8]
@@ -210,7 +210,7 @@ class CsvFile:
             end = last_end(data, self._dialect, rest.line)
             if end:
                 yield Block(data[:end], rest.line, rest.offset)
-            rest = Block(data[end:], rest.line + data.count(b"\n", 0, end), rest.offset + end)
+            rest = Block(data[end:], rest.line + line_feeds(data, end), rest.offset + end)
             self._refuse_endless(rest, final)
             if final:
                 return
@@ -228,7 +228,7 @@ class CsvFile:
         at = match_columns(header, self._spec, "line 1")
         ignored = tuple(ignored_columns(header, at))
         self.layout = CsvLayout(self._dialect, self._encoding, len(header), at, tuple(self._spec.columns), ignored)
-        return Block(data[end:], 1 + data.count(b"\n", 0, end), block.offset + end)
+        return Block(data[end:], 1 + line_feeds(data, end), block.offset + end)
 
     def _refuse_endless(self, rest: Block, final: bool) -> None:
         if len(rest.data) > MAX_RECORD_BYTES or (final and rest.data):

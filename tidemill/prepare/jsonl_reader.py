@@ -10,7 +10,7 @@ import polars as pl
 from tidemill.errors import UploadRefused
 from tidemill.prepare.filled import Filled
 from tidemill.prepare.records import MAX_RECORD_BYTES
-from tidemill.prepare.table import Block, Lines, Table, only, rejects, texts_of
+from tidemill.prepare.table import Block, Lines, Table, line_feeds, only, rejects, texts_of
 from tidemill.spec import ModelSpec
 
 MAX_NAMES = 1000
@@ -46,7 +46,7 @@ class JsonlFile:
                 data += b"\n" * (data[-1:] not in (b"\n", b""))
             if end := data.rfind(b"\n") + 1:
                 yield Block(data[:end], rest.line, rest.offset)
-            rest = Block(data[end:], rest.line + data.count(b"\n", 0, end), rest.offset + end)
+            rest = Block(data[end:], rest.line + line_feeds(data, end), rest.offset + end)
             if len(rest.data) > MAX_RECORD_BYTES:
                 raise UploadRefused(f"line {rest.line}: longer than {MAX_RECORD_BYTES:,} bytes: not JSON Lines")
             if stream.ended:

@@ -35,7 +35,7 @@ MAX_BYTES = 64 * 1024**3
 """The most that an upload may hold once unpacked, unless the caller says less: a bound on the work that a small file can make."""
 BLOCK_BYTES = 4 * 1024 * 1024
 WORKERS = 2
-AHEAD = 1
+AHEAD = 2
 """Blocks that are under way while the one before is written."""
 
 
@@ -95,8 +95,10 @@ class _Preparation:
         by_rule = self._rejects.by_rule + Counter({(self._spec.key, REPEATED): len(repeats.lines)})
         counts = Counts(self._records, self._rejected + len(repeats.lines), rules_told(by_rule), by_rule[self._spec.key, RULE])
         refuse_part(self._spec, counts, self._profile, self._received)
-        rejects = self._rejects.write(self._repeated(prepare, repeats.lines))
-        files = self._rows.write(repeats)
+        with ThreadPoolExecutor(1) as beside:
+            writing = beside.submit(self._rows.write, repeats)
+            rejects = self._rejects.write(self._repeated(prepare, repeats.lines))
+            files = writing.result()
         profile = self._work / "profile.json"
         profile.write_text(json.dumps(self._profile.dump(), indent=1), encoding="utf-8")
         record = part_record(self._spec, self._source.sha256, files, counts, self._file.layout.ignored, self._suppressed)

@@ -89,7 +89,7 @@ def profile(rows: pl.DataFrame, spec: ModelSpec) -> Profile:
 
 
 def _column(name: str, column: Column, rows: pl.DataFrame, facts: dict[str, Any], seed: int) -> ColumnProfile:
-    present = rows[name].drop_nulls()
+    present = rows[name].drop_nulls() if facts[f"{name}.missing"] else rows[name]
     more: dict[str, Any] = {}
     if column.type in NUMERIC:
         more["quantiles"] = Quantiles.of(present.to_numpy().astype(np.float64))
@@ -112,7 +112,10 @@ def _column(name: str, column: Column, rows: pl.DataFrame, facts: dict[str, Any]
 def _number_hashes(present: pl.Series, seed: int) -> Hashes:
     if present.dtype == pl.Boolean:
         present = present.unique()
-    numbers = present.to_numpy() + 0.0 if present.dtype == pl.Float64 else present.to_physical().cast(pl.Int64).to_numpy()  # + 0.0: -0.0 is 0.0
+    if present.dtype == pl.Float64:
+        numbers = present.to_numpy() + 0.0  # -0.0 is 0.0
+    else:
+        numbers = (present if present.dtype == pl.Int64 else present.to_physical().cast(pl.Int64)).to_numpy()
     return mix(numbers.view(np.uint64) ^ np.uint64(seed))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tidemill.errors import UploadRefused
 from tidemill.prepare.records import MAX_RECORD_BYTES, Dialect, exact_records, last_end
+from tidemill.prepare.table import line_feeds
 
 READ_BYTES = 8 * 1024 * 1024
 LOOK_BYTES = 64 * 1024
@@ -63,7 +64,7 @@ def survey(read: Read, guess: tuple[int, int], start: int, size: int, dialect: D
         return Survey(0, DEAD, DEAD)
     if begin == end:
         return Survey(0, Case(), Case(open=True))
-    newlines = sum(chunk.count(b"\n") for chunk in chunks(read, begin, end))
+    newlines = sum(map(line_feeds, chunks(read, begin, end)))
     return Survey(newlines, _outside(read, begin, end, dialect), _inside(read, begin, end, dialect))
 
 
@@ -114,7 +115,7 @@ def _inside(read: Read, begin: int, end: int, dialect: Dialect) -> Case:
             return DEAD
         if first is not None:
             at = begin + first.end - 1
-            found = (at, data.count(b"\n", 0, first.end)) if at < end else None
+            found = (at, line_feeds(data, first.end)) if at < end else None
             return _followed(stream, data[first.end :], dialect, found)
         if len(data) > MAX_RECORD_BYTES:
             return DEAD

@@ -13,7 +13,7 @@ from tidemill.errors import SpecError
 from tidemill.expression import Column as ColumnOf
 from tidemill.expression import Node, Value, parse_check
 from tidemill.prepare.table import REJECTS, Table
-from tidemill.spec import TEXT, Column, ModelSpec
+from tidemill.spec import NUMERIC, TEXT, Column, ModelSpec
 from tidemill.toml_lines import line_of
 
 DATETIME_FORMATS = (
@@ -73,6 +73,8 @@ class Rules:
         self._rules = [rule for name, column in spec.columns.items() for rule in _column_rules(name, column)]
         self._across = list(_rules_across(spec))
         self._good = ~pl.any_horizontal(rule.broken.fill_null(False) for rule in (*self._rules, *self._across))
+        decimal = spec.data.csv.decimal
+        self._numbers = [_number(name, column, decimal) for name, column in spec.columns.items() if _is_number(column)]
         self._kept = [_with_other(name, column) for name, column in spec.columns.items()]
 
     def check(self, table: Table) -> Checked:
@@ -90,10 +92,10 @@ class Rules:
 
     def _typed(self, table: Table) -> pl.DataFrame:
         """Values under the columns' names, text beside them where the values are not the text itself."""
-        series = []
+        series, numbers = [], table.columns.select(self._numbers)
         for name, column in self._spec.columns.items():
             text = table.columns[name]
-            series.append(typed_values(text, column, self._spec.data.csv.decimal).alias(name))
+            series.append(numbers[name] if name in numbers else typed_values(text, column).alias(name))
             if not _is_text(column):
                 series.append(text.alias(text_of(name)))
         return pl.DataFrame([*series, pl.Series(LINE, table.lines, pl.Int64)])
@@ -118,20 +120,29 @@ def _is_text(column: Column) -> bool:
     return column.role == "ignore" or column.type in TEXT
 
 
-def typed_values(text: pl.Series, column: Column, decimal: str = ".") -> pl.Series:
+def _is_number(column: Column) -> bool:
+    return column.role != "ignore" and column.type in NUMERIC
+
+
+def typed_values(text: pl.Series, column: Column) -> pl.Series:
     """Values of the column's type; null where the text is missing or is no such value. An ignored column stays text."""
     if _is_text(column):
         return text
+    if _is_number(column):
+        return text.to_frame().select(_number(text.name, column, ".")).to_series()
     if column.type == "boolean":
         return _booleans(text)
-    if column.type == "datetime":
-        return _datetimes(text)
+    return _datetimes(text)
+
+
+def _number(name: str, column: Column, decimal: str) -> pl.Expr:
+    text = pl.col(name)
     if column.type == "integer":
         return text.cast(pl.Int64, strict=False)
     if decimal == ",":
-        text = pl.select(pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))).to_series()
+        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))
     values = text.cast(pl.Float64, strict=False)
-    return pl.select(pl.when(values.is_finite()).then(values)).to_series()
+    return pl.when(values.is_finite()).then(values).alias(name)
 
 
 def _booleans(text: pl.Series) -> pl.Series:

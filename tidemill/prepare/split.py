@@ -45,9 +45,13 @@ def text_hashes(texts: pl.Series, seed: int) -> Hashes:
 
 
 def mix(x: Hashes) -> Hashes:
-    x = (x ^ (x >> np.uint64(30))) * _M1
-    x = (x ^ (x >> np.uint64(27))) * _M2
-    return x ^ (x >> np.uint64(31))
+    """Of an array, not of a number: it is worked on in place."""
+    x = x ^ (x >> np.uint64(30))
+    x *= _M1
+    x ^= x >> np.uint64(27)
+    x *= _M2
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def file_names(rows: pl.DataFrame, spec: ModelSpec) -> pl.Series:

@@ -8,7 +8,7 @@ from tidemill import keys
 from tidemill.dataset import Dataset, DatasetPart, DatasetSummary
 from tidemill.errors import ObjectMissing, RecordMissing
 from tidemill.ports import Ledger, Store
-from tidemill.records import Run, Upload
+from tidemill.records import Run, Unreproducible, Upload
 
 READERS = 10
 RUN = re.compile(r"(?:run )?(\d{1,6})")
@@ -16,10 +16,11 @@ RUN = re.compile(r"(?:run )?(\d{1,6})")
 
 @dataclass(frozen=True)
 class Learned:
-    """A run that has a dataset; `summary` is None for one whose summary is gone."""
+    """A run that has a dataset; `summary` is None for one whose summary is gone, `erased` the mark of one that cannot be read any more."""
 
     run: Run
     summary: DatasetSummary | None
+    erased: Unreproducible | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,15 @@ class Lineage:
 def learned(model: str, limit: int, *, ledger: Ledger, lake: Store) -> list[Learned]:
     """The runs that have a dataset, newest first."""
     runs = _with_dataset(model, ledger)[:limit]
+    marks = {mark.dataset: mark for mark in ledger.unreproducible(model)}
     with ThreadPoolExecutor(READERS) as pool:
-        return list(map(Learned, runs, pool.map(lambda run: _summary(run, lake), runs)))
+        summaries = pool.map(lambda run: _summary(run, lake), runs)
+        return [Learned(run, summary, marks.get(str(run.dataset))) for run, summary in zip(runs, summaries, strict=True)]
+
+
+def erased(run: Run, *, ledger: Ledger) -> Unreproducible | None:
+    """The mark of a run's dataset that an erasure took rows out of."""
+    return next((mark for mark in ledger.unreproducible(run.model) if mark.dataset == run.dataset), None)
 
 
 def find_run(model: str, reference: str, *, ledger: Ledger) -> Run:
