@@ -16,6 +16,7 @@ from tidemill.cli import main
 from tidemill.cli.stage import Stage
 from tidemill.dataset import SPLITS
 from tidemill.errors import RecordMissing
+from tidemill.records import Unreproducible
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = ",2024-05-01T00:00:00,true,oars,north,12,1,secret note\n"
@@ -70,6 +71,19 @@ def test_show_takes_a_dataset_by_run_and_by_id(stage, reference):
 
 def test_show_of_an_unknown_dataset_is_one_clear_line(stage):
     assert fails("data", "show", "boats", "nope").startswith("error: boats: no dataset 'nope': give its id, a run's number, or latest")
+
+
+def test_a_dataset_that_an_erasure_took_rows_from_says_so(stage, tmp_path):
+    erased = dataset_of(stage, 2).id
+    stage.ledger.mark_unreproducible(Unreproducible(model="boats", dataset=erased, erasure="e" * 32, time="2024-06-01T00:00:00Z"))
+    told = f"no longer reproducible: erasure {'e' * 12} took rows out of it on 2024-06-01"
+    assert f"dataset {erased[:12]} is {told}" in run("data", "list", "boats")
+    assert told in run("data", "show", "boats", "2")
+    assert told not in run("data", "show", "boats", "3")
+    assert [each["erased_by"] for each in json.loads(run("data", "list", "boats", "--json"))["datasets"]] == [None, "e" * 32, None]
+    assert json.loads(run("data", "show", "boats", "2", "--json"))["erased_by"] == "e" * 32
+    assert told in fails("data", "checkout", "boats", "2", "--to", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_diff_names_parts_with_their_uploads(stage):

@@ -8,7 +8,7 @@ from tests.samples import SPEC, folder, rows
 from tests.world import NOW, T0
 from tidemill import keys
 from tidemill.dataset import rules_id
-from tidemill.errors import RecordMissing, ReleaseBusy, ReleaseRefused, SpecError, Superseded
+from tidemill.errors import ObjectForbidden, ObjectMissing, RecordMissing, ReleaseBusy, ReleaseRefused, SpecError, Superseded
 from tidemill.events import (
     ClaimRequest,
     Failure,
@@ -49,6 +49,25 @@ def test_prepare_is_safe_to_repeat(world):
     assert world.prepare() == first
     assert world.lake.objects == objects
     assert world.ledger.uploads("boats")[0].state == "prepared"
+
+
+@pytest.mark.parametrize("fault", [ObjectForbidden, ObjectMissing])
+def test_an_upload_that_cannot_be_read_is_refused_and_the_others_of_its_run_are_not(world, monkeypatch, fault):
+    world.upload("boats/data/a.csv", rows())
+    world.upload("boats/data/b.csv", rows(11))
+    world.claim()
+    opened = world.landing.open
+
+    def refuse(key, version_id=None):
+        if key.endswith("a.csv"):
+            raise fault(f"s3://landing/{key}: the reason")
+        return opened(key, version_id)
+
+    monkeypatch.setattr(world.landing, "open", refuse)
+    world.prepare()
+    first, second = sorted(world.ledger.uploads("boats"), key=lambda upload: upload.key)
+    assert (first.state, first.reason) == ("refused", "s3://landing/boats/data/a.csv: the reason")
+    assert second.state == "prepared"
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ class BlockPreparer:
     def __call__(self, block: Block) -> PreparedBlock:
         table = without(self._layout.parse(block), self._spec, self._suppressed)
         checked = self._rules.check(table)
+        table = replace(table, columns=table.columns.select(self._spec.key))  # the other texts may go
         rows = checked.rows.with_columns(key_hashes(checked.rows[self._spec.key], self._spec.salt))
         rows = rows.select(*self._spec.columns, KEY_HASH, LINE)
-        keys = replace(table, columns=table.columns.select(self._spec.key))
-        return PreparedBlock(rows, checked.rejects, table.rows, checked.rejected, profile(rows, self._spec), keys)
+        return PreparedBlock(rows, checked.rejects, table.rows, checked.rejected, profile(rows, self._spec), table)
 
     def repeated(self, block: Block, lines: Lines) -> pl.DataFrame:
         """The rejects of the rows that begin on `lines`, each of which a later row replaces."""

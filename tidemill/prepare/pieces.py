@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tidemill.prepare.stitch import stitch
 
-ROWS = 131_072
+ROWS = 65_536
 """Rows of a row group."""
 
 

@@ -72,7 +72,7 @@ class Rules:
         refuse_bad_patterns(spec, f"models/{spec.name}/model.toml")
         self._rules = [rule for name, column in spec.columns.items() for rule in _column_rules(name, column)]
         self._across = list(_rules_across(spec))
-        self._good = ~pl.any_horizontal(rule.broken.fill_null(False) for rule in (*self._rules, *self._across))
+        self._good = ~pl.any_horizontal(rule.broken for rule in (*self._rules, *self._across)).fill_null(False)
         decimal = spec.data.csv.decimal
         self._numbers = [_number(name, column, decimal) for name, column in spec.columns.items() if _is_number(column)]
         self._kept = [_with_other(name, column) for name, column in spec.columns.items()]
