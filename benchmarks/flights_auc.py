@@ -10,11 +10,11 @@ import io
 import time
 
 import polars as pl
+from sklearn.metrics import roc_auc_score
 
 from benchmarks.record import ROOT, write
 from tidemill.cli.flights import month_csv
 from tidemill.dataset import SPLITS, Candidate, Dataset, DatasetPart, SplitName, assemble
-from tidemill.evaluate.metrics import roc_auc
 from tidemill.model import estimators
 from tidemill.model.features import features_of, labels_of
 from tidemill.prepare.part import SmallPart, prepare
@@ -42,7 +42,7 @@ def trained(spec: ModelSpec, months: dict[int, bytes], upto: int) -> dict[str, f
     for name in ("default", "linear"):
         model = estimators.fit(name, spec, train, validation)
         for where, frame in (("own_test", sides["test"]), ("next_month", later)):
-            out[f"{name}_{where}"] = round(roc_auc(labels_of(frame, spec), model.predict_proba(features_of(frame, spec))[:, 1]), 4)
+            out[f"{name}_{where}"] = round(roc_auc_score(labels_of(frame, spec), model.predict_proba(features_of(frame, spec))[:, 1]), 4)
     return out
 
 

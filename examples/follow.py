@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tidemill.evaluate.record import Evaluation
+from tidemill.evaluate.record import Evaluation, figure
 
 PATIENCE_S = 300
 POLL_S = 0.1
@@ -89,8 +89,8 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
             return sources.training_log(output["TrainingJobName"])
         case "Evaluate":
             e = sources.evaluation()
-            against = f", champion {e.champion.scores.roc_auc}" if e.champion else ""
-            return f"AUC {e.challenger.roc_auc} on {e.rows:,} rows of {e.period}, linear baseline {e.baseline.roc_auc.value:.2f}{against}"
+            against = f", champion {e.champion.scores[e.primary]}" if e.champion else ""
+            return f"{e.headline} on {e.rows:,} rows of {e.period}, linear baseline {figure(e.baseline[e.primary].value)}{against}"
         case "Gate":
             return "\n".join((f"[bold]{output['decision']}[/]", *(f"              - {reason}" for reason in output["reasons"])))
         case "Register":

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,7 @@ def reference(data: bytes, spec: ModelSpec) -> Expected:
     lines = io.StringIO(data.decode("utf-8-sig"), newline="\n")
     seen: list[str] = []
 
-    def remembered():
+    def remembered() -> Iterator[str]:
         for line in lines:
             seen.append(line)
             yield line

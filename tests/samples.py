@@ -3,7 +3,7 @@
 import io
 import zipfile
 
-from tidemill.evaluate.record import Comparison, Evaluation, Interval, Scores
+from tidemill.evaluate.record import Comparison, Evaluation, Interval, Resampled, Scores
 from tidemill.spec import ModelSpec, parse_spec
 
 SPEC = """
@@ -60,15 +60,15 @@ def folder(text: str = SPEC) -> bytes:
 
 
 def scores(auc: float) -> Scores:
-    return Scores(roc_auc=Interval(value=auc, low=auc - 0.02, high=auc + 0.02), log_loss=0.5, brier=0.2)
+    return Scores(metrics={"roc_auc": Interval(value=auc, low=auc - 0.02, high=auc + 0.02)})
 
 
-def evaluation(auc: float, champion: float | None = None, difference: tuple[float, float, float] = (0, 0, 0)) -> Evaluation:
-    value, low, high = difference
-    against = (
-        None if champion is None else Comparison(champion="boats/6", scores=scores(champion), difference=Interval(value=value, low=low, high=high))
-    )
-    return Evaluation(
-        model="boats", run="0007", dataset="d", rows=2498, positives=600, period="May", confidence=0.95, challenger=scores(auc),
-        baseline=scores(0.6), champion=against, golden=(),
-    )  # fmt: skip
+def evaluation(auc: float, champion: float | None = None, gain: tuple[float, float, float] = (0, 0, 0), **more) -> Evaluation:
+    value, low, high = gain
+    against = None if champion is None else Comparison(champion="boats/6", scores=scores(champion), gain=Interval(value=value, low=low, high=high))
+    facts = {
+        "model": "boats", "run": "0007", "task": "binary", "primary": "roc_auc", "dataset": "d", "rows": 2498, "labels": {"true": 600, "false": 1898},
+        "period": "May", "confidence": 0.95, "resampled": Resampled(by="row", units=2498, method="percentile"), "challenger": scores(auc),
+        "baseline": scores(0.6), "champion": against, "golden": (),
+    }  # fmt: skip
+    return Evaluation(**facts | more)

@@ -40,6 +40,10 @@ class DatasetRefused(PermanentError):
     """The prepared parts do not make a dataset that can be learned from."""
 
 
+class ModelCodeFailed(PermanentError):
+    """The author's model.py raised, or gave what no estimator is. The message ends with the author's own lines of the traceback."""
+
+
 class CheckoutRefused(PermanentError):
     """A dataset is not written here: the folder is in use, or an object is not the one its manifest names."""
 

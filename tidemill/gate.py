@@ -4,57 +4,105 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tidemill.evaluate.record import Evaluation
+from tidemill.evaluate.record import Comparison, Evaluation, Interval, figure, named
+from tidemill.metric import KINDS, Metric
 from tidemill.spec import GateSpec
+
+Outcome = Literal["promote", "hold", "reject"]
 
 
 class Decision(BaseModel):
-    """promote or reject, and why."""
+    """promote; reject: it was shown to be too bad; hold: nothing speaks against it, but too little for it. The champion stays in both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    outcome: Literal["promote", "reject"]
+    outcome: Outcome
     reasons: tuple[str, ...]
 
 
-def decide(evaluation: Evaluation, gate: GateSpec) -> Decision:
-    """Reject below the floor, or when the challenger cannot be shown to be no worse than the champion by more than the margin.
+def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = None) -> Decision:
+    """Floors, then non-inferiority: the challenger's one-sided bound must lie within the margin of the champion.
 
-    Non-inferiority: the lower bound of the paired interval of (challenger − champion) must lie above −margin.
+    `before`: the champion's primary metric when it was registered. That it has fallen changes no decision; it tells a person that the
+    new rows, not the model, may be at fault.
     """
-    faults = [*_below_floor(evaluation, gate), *_worse_than_champion(evaluation, gate)]
-    if faults:
-        return Decision(outcome="reject", reasons=tuple(faults))
-    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), _beside_champion(evaluation)))
+    against = [*_beyond_floors(evaluation, gate), *_worse(evaluation, gate)]
+    if against:
+        return Decision(outcome="reject", reasons=(*against, *_fallen(evaluation, before)))
+    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate)]:
+        return Decision(outcome="hold", reasons=(*short, *_fallen(evaluation, before)))
+    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champion(evaluation)))
 
 
-def _below_floor(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    auc = evaluation.challenger.roc_auc
-    return [f"AUC {auc} is below the floor {floor:g}" for floor in gate.floor.values() if not auc.value >= floor]
+def _meets(metric: Metric, value: float, floor: float) -> bool:
+    return value >= floor if KINDS[metric].higher else value <= floor
 
 
-def _worse_than_champion(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    if evaluation.champion is None or evaluation.champion.difference.low > -gate.margin:
+def _beyond_floors(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    """A metric that is undefined on the holdout meets no floor."""
+    found = evaluation.challenger.metrics
+    faults = []
+    for metric, floor in gate.floor.items():
+        if metric not in found:
+            faults.append(f"{KINDS[metric].name} is undefined on these {evaluation.rows:,} rows, the floor asks for {floor:g}")
+        elif not _meets(metric, found[metric].value, floor):
+            side = "below the floor" if KINDS[metric].higher else "above the limit"
+            faults.append(f"{named(metric, evaluation.challenger)} is {side} {floor:g}")
+    return faults
+
+
+def _worse(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    champion = evaluation.champion
+    if champion is None or champion.gain.high >= -gate.margin:
         return []
-    champion, rows = evaluation.champion, f"the same {evaluation.rows:,} rows"
-    if champion.difference.high < 0:
-        return [
-            f"worse than champion {champion.champion} by {_positive(champion.difference.value)} on {rows}, difference {champion.difference.signed()}"
-        ]
-    return [f"not shown to be as good as champion {champion.champion} within {gate.margin:g} on {rows}, difference {champion.difference.signed()}"]
+    return [f"worse than champion {champion.champion} by {figure(-champion.gain.value)} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
 
 
-def _positive(value: float) -> str:
-    return f"{-value:.3f}"
+def _too_few(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    if evaluation.rows >= gate.min_rows:
+        return []
+    return [f"{evaluation.rows:,} rows held out, gate.min_rows asks for {gate.min_rows:,}"]
+
+
+def _not_shown(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    if evaluation.unreadable is not None:
+        return [f"the champion cannot score these rows, so that nothing was compared: {evaluation.unreadable}"]
+    champion = evaluation.champion
+    if champion is None or champion.gain.low > -gate.margin or _equal(champion):
+        return []
+    return [f"not shown to be as good as champion {champion.champion} within {gate.margin:g} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+
+
+def _equal(champion: Comparison) -> bool:
+    """The same answers on every draw: an equal model may take over whatever the margin."""
+    return champion.gain.value == champion.gain.low == champion.gain.high == 0
+
+
+def _fallen(evaluation: Evaluation, before: Interval | None) -> list[str]:
+    if evaluation.champion is None or before is None:
+        return []
+    now, higher = evaluation.champion.scores[evaluation.primary], KINDS[evaluation.primary].higher
+    if not (now.high < before.low if higher else now.low > before.high):
+        return []
+    return [
+        f"champion {evaluation.champion.champion} itself went from {KINDS[evaluation.primary].name} {before} to {now}: "
+        "the world has changed, or labels of the new rows are wrong"
+    ]
 
 
 def _floors_met(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    return [f"AUC {evaluation.challenger.roc_auc} meets the floor {floor:g}" for floor in gate.floor.values()]
+    sides = {metric: "meets the floor" if KINDS[metric].higher else "is within the limit" for metric in gate.floor}
+    return [f"{named(metric, evaluation.challenger)} {sides[metric]} {floor:g}" for metric, floor in gate.floor.items()]
 
 
-def _beside_champion(evaluation: Evaluation) -> str:
-    if evaluation.champion is None:
-        return "no champion yet"
-    c = evaluation.champion
-    mine, theirs = evaluation.challenger.roc_auc.value, c.scores.roc_auc.value
-    return f"AUC {mine:.3f} vs champion {c.champion} {theirs:.3f} on the same {evaluation.rows:,} rows, difference {c.difference.signed()}"
+def _beside_champion(evaluation: Evaluation) -> list[str]:
+    champion, primary = evaluation.champion, evaluation.primary
+    if champion is None:
+        return ["no champion yet"]
+    mine, theirs = evaluation.challenger[primary].value, champion.scores[primary].value
+    name = KINDS[primary].name
+    return [f"{name} {mine:.4g} vs champion {champion.champion} {theirs:.4g} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+
+
+def _rows(evaluation: Evaluation) -> str:
+    return f"the same {evaluation.rows:,} rows"

@@ -30,15 +30,21 @@ def load_dataset(
     one key the newest part's counts, also where it has no label. Which rows those are is settled on keys alone, so that
     memory holds the rows of the answer and little more.
     """
+    return pl.concat(batches(root, dataset, split, layout=layout, columns=columns), rechunk=False)
+
+
+def batches(
+    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of `load_dataset`, some files at a time: what is larger than memory is gone through."""
     paths = [root / path for path in (layout or unpacked(dataset)).paths(split)]
     wanted = list(dataset.columns if columns is None else columns)
     counts = _counting_rows(paths, dataset)
-    frames, seen = [], 0
+    seen = 0
     for batch in _batches(paths):
         rows = pl.read_parquet(batch, columns=wanted, glob=False)
-        frames.append(rows.select(wanted).filter(counts[seen : seen + len(rows)]))
+        yield rows.select(wanted).filter(counts[seen : seen + len(rows)])
         seen += len(rows)
-    return pl.concat(frames, rechunk=False)
 
 
 def join_files(files: Iterable[bytes]) -> bytes:

@@ -1,11 +1,9 @@
-"""predict: a request becomes rows of features; scores become an answer. No web framework, no model in here."""
+"""predict: a request becomes rows of features. No web framework, no model in here."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
 
 from tidemill.errors import ScoringRefused
 from tidemill.spec import Column, ModelSpec
@@ -49,15 +47,6 @@ def parse_csv(body: bytes, spec: ModelSpec) -> dict[str, list[object]]:
         if len(row) != width:
             raise RowRefused(number, "", f"{width} fields", len(row))
     return _columns([[row[i] or None for i in at] for row in rows], spec)
-
-
-def answer(scores: Sequence[float], threshold: float, package: str) -> dict[str, Any]:
-    return {"model": package, "predictions": [{"score": score, "label": score >= threshold} for score in scores]}
-
-
-def answer_csv(scores: Sequence[float], threshold: float) -> str:
-    """One line a row: score,label."""
-    return "".join(f"{score!r},{str(score >= threshold).lower()}\n" for score in scores)
 
 
 def _columns(rows: list[list[object]], spec: ModelSpec) -> dict[str, list[object]]:

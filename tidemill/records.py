@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 UploadState = Literal["pending", "claimed", "prepared", "refused", "parked", "stored"]
-RunOutcome = Literal["registered", "rejected", "refused", "nothing_new", "failed"]
+RunOutcome = Literal["registered", "rejected", "held", "refused", "nothing_new", "failed"]
 ReleaseOutcome = Literal["live", "refused", "restored", "restore_failed"]
 
 
@@ -117,7 +117,7 @@ class Run(_Record):
     code_hash: str
     dataset: str | None = None
     evaluation: str | None = None
-    decision: Literal["promote", "reject"] | None = None
+    decision: Literal["promote", "hold", "reject"] | None = None
     refused: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     package: str | None = None
@@ -132,7 +132,7 @@ class Package(_Record):
     model: str
     version: int
     run: int
-    decision: Literal["promote", "reject"]
+    decision: Literal["promote", "hold", "reject"]
     compared_with: str | None
     model_data: str
     image: str

@@ -7,6 +7,7 @@ from typing import Any
 from tidemill.evaluate.record import GoldenRequest
 
 TOLERANCE = 1e-9
+"""Of a number up to 1; relative to a larger one."""
 
 
 def resource_name(stage: str, model: str, version: int, deployment: str) -> str:
@@ -28,5 +29,13 @@ def differences(golden: Sequence[GoldenRequest], answer: dict[str, Any]) -> list
     predictions = answer.get("predictions", [])
     if len(predictions) != len(golden):
         return [f"{len(golden)} golden requests, {len(predictions)} answers"]
-    pairs = [(request.score, float(prediction["score"])) for request, prediction in zip(golden, predictions, strict=True)]
-    return [f"golden request {i}: score {got!r}, evaluation had {want!r}" for i, (want, got) in enumerate(pairs) if not abs(want - got) <= TOLERANCE]
+    pairs = zip(golden, predictions, strict=True)
+    return [f"golden request {i}: {got!r}, evaluation had {want.answer!r}" for i, (want, got) in enumerate(pairs) if not _same(want.answer, got)]
+
+
+def _same(want: Any, got: Any) -> bool:
+    if isinstance(want, dict):
+        return isinstance(got, dict) and want.keys() == got.keys() and all(_same(want[name], got[name]) for name in want)
+    if isinstance(want, float):
+        return isinstance(got, int | float) and abs(want - got) <= TOLERANCE * max(1.0, abs(want))
+    return bool(want == got)

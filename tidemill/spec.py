@@ -9,22 +9,23 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from tidemill.errors import SpecError
 from tidemill.expression import parse_check
+from tidemill.metric import KINDS, PRIMARY, Metric, Task, metrics_of
 from tidemill.toml_lines import line_of
 
-Role = Literal["key", "time", "feature", "label", "ignore"]
+Role = Literal["key", "time", "feature", "label", "weight", "ignore"]
 ColumnType = Literal["string", "category", "integer", "float", "boolean", "datetime"]
-Metric = Literal["roc_auc"]
 
 SQL_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = frozenset({"_key_hash", "_line", "_file"})
 NUMERIC: frozenset[str] = frozenset({"integer", "float"})
 TEXT: frozenset[str] = frozenset({"string", "category"})
+LABELS: dict[Task, frozenset[str]] = {"binary": frozenset({"boolean"}), "multiclass": frozenset({"category"}), "regression": NUMERIC}
 WINDOW = re.compile(r"all|(?P<days>[1-9]\d{0,3})d|(?P<uploads>[1-9]\d{0,5}) uploads?")
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$")]
 
@@ -63,10 +64,12 @@ class Column(_Frozen):
             raise ValueError("allowed is empty: every row would be rejected")
         if self.other == "missing" and not (self.allowed and self.nullable):
             raise ValueError('other = "missing" needs allowed = [...] and nullable = true')
-        if self.role in ("key", "time") and self.nullable:
+        if self.role in ("key", "time", "weight") and self.nullable:
             raise ValueError(f"a {self.role} column cannot be nullable")
         if self.role == "time" and self.type != "datetime":
             raise ValueError("the time column needs type datetime")
+        if self.role == "weight" and (self.type not in NUMERIC or self.min is None or self.min < 0):
+            raise ValueError("the weight column needs type integer or float, and min = 0 or more")
         if self.role == "key" and self.type not in ("string", "integer"):
             raise ValueError("the key column needs type string or integer")
         if self.role == "feature" and self.type in ("string", "datetime"):
@@ -145,10 +148,20 @@ class RowRule(_Frozen):
     check: str = Field(max_length=1000)
 
 
-class TrainSpec(_Frozen):
-    """The training job."""
+class Costs(_Frozen):
+    """What a wrong answer costs, in any unit: they choose the threshold of a binary model."""
 
-    estimator: Literal["default", "linear"] = "default"
+    false_positive: float = Field(gt=0)
+    false_negative: float = Field(gt=0)
+
+
+class TrainSpec(_Frozen):
+    """The training job. `estimator` may name a function of the model's own model.py that makes one."""
+
+    estimator: str = Field(default="default", pattern=r"^(default|linear|model\.py:[A-Za-z_][A-Za-z0-9_]*)$")
+    balance: bool = False
+    calibrate: Literal["none", "sigmoid", "isotonic"] = "none"
+    costs: Costs | None = None
     instance: str = Field(default="ml.m5.large", pattern=r"^ml\.")
     max_runtime_s: int = Field(default=3600, ge=60, le=432_000)
     seed: int = 13
@@ -157,10 +170,11 @@ class TrainSpec(_Frozen):
 class GateSpec(_Frozen):
     """What a challenger must show before it may go live."""
 
-    primary: Metric = "roc_auc"
+    primary: Metric | None = None
     floor: dict[Metric, float] = Field(default_factory=dict)
     margin: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_rows: int = Field(default=1, ge=1)
     approve: Literal["auto", "person"] = "auto"
 
 
@@ -179,7 +193,7 @@ class ModelSpec(_Frozen):
     """A whole `model.toml`."""
 
     name: ModelName
-    task: Literal["binary"]
+    task: Task
     question: str = ""
     owners: tuple[str, ...] = Field(min_length=1)
     data: DataSpec
@@ -191,19 +205,32 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _roles_are_complete(self) -> Self:
-        counts = {role: sum(c.role == role for c in self.columns.values()) for role in ("key", "time", "label", "feature")}
+        counts = {role: sum(c.role == role for c in self.columns.values()) for role in ("key", "time", "label", "weight", "feature")}
         if counts["key"] != 1:
             raise ValueError(f'columns: exactly one needs role = "key", found {counts["key"]}')
         if counts["label"] != 1:
             raise ValueError(f'columns: exactly one needs role = "label", found {counts["label"]}')
-        if counts["time"] > 1:
-            raise ValueError(f'columns: at most one may have role = "time", found {counts["time"]}')
+        for role in ("time", "weight"):
+            if counts[role] > 1:
+                raise ValueError(f'columns: at most one may have role = "{role}", found {counts[role]}')
         if not counts["feature"]:
             raise ValueError("columns: no feature to learn from")
         if self.data.split.by == "time" and not counts["time"]:
             raise ValueError('data.split: by = "time" needs a column with role = "time"')
-        if self.columns[self.label].type != "boolean":
-            raise ValueError(f"columns.{self.label}.type: task binary needs a boolean label")
+        if self.columns[self.label].type not in LABELS[self.task]:
+            raise ValueError(f"columns.{self.label}.type: task {self.task} needs a label of type {' or '.join(sorted(LABELS[self.task]))}")
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        """Metrics, costs, balance and calibration are of some tasks only."""
+        for path, metric in (("gate.primary", self.gate.primary), *((f"gate.floor.{metric}", metric) for metric in self.gate.floor)):
+            if metric is not None and self.task not in KINDS[metric].tasks:
+                raise ValueError(f"{path}: {metric} does not judge task {self.task}; known are {', '.join(metrics_of(self.task))}")
+        if self.train.costs is not None and self.task != "binary":
+            raise ValueError(f"train.costs: only for task binary, not {self.task}")
+        if self.task == "regression" and (self.train.balance or self.train.calibrate != "none"):
+            raise ValueError("train: balance and calibrate are of classes, and task regression has none")
         return self
 
     @model_validator(mode="after")
@@ -252,6 +279,14 @@ class ModelSpec(_Frozen):
     @property
     def time(self) -> str | None:
         return next((name for name, column in self.columns.items() if column.role == "time"), None)
+
+    @property
+    def weight(self) -> str | None:
+        return next((name for name, column in self.columns.items() if column.role == "weight"), None)
+
+    @property
+    def primary(self) -> Metric:
+        return self.gate.primary or PRIMARY[self.task]
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -324,8 +359,13 @@ def _known_keys(path: tuple[str, ...]) -> list[str]:
         if model in (_COLUMNS, _RULES):
             model = Column if model is _COLUMNS else RowRule
         else:
-            model = {"columns": _COLUMNS, "rules": _RULES}.get(part) or model.model_fields[part].annotation
+            model = {"columns": _COLUMNS, "rules": _RULES}.get(part) or _table(model.model_fields[part].annotation)
     return list(model.model_fields)
+
+
+def _table(annotation: Any) -> Any:
+    """The model of a table that may be left out."""
+    return next((kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), annotation)
 
 
 _COLUMNS, _RULES = object(), object()

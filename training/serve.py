@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tidemill import predict
+from tidemill.answer import answers, csv_line
 from tidemill.errors import ScoringRefused
 from tidemill.model import package
 from tidemill.model.features import features_from_columns
@@ -42,15 +43,17 @@ class Invocations:
 
     def _answer(self, body: bytes, headers: Headers) -> Response:
         content, accept = _media(headers, "content-type"), _media(headers, "accept")
-        spec, threshold = self.scorer.card.spec, self.scorer.card.threshold
+        card = self.scorer.card
+        spec = card.spec
         if content not in ("text/csv", "application/json"):
             raise ScoringRefused(f"content type {content or 'missing'}: send text/csv or application/json")
         columns = predict.parse_csv(body, spec) if content == "text/csv" else predict.parse_json(body, spec)
         scores = self.scorer.scores(features_from_columns(columns, spec)).tolist()
+        predictions = answers(scores, spec.task, card.threshold, card.classes)
         named = {ANSWERED_BY: self.name}
         if accept == "text/csv":
-            return PlainTextResponse(predict.answer_csv(scores, threshold), media_type="text/csv", headers=named)
-        return JSONResponse(predict.answer(scores, threshold, self.name), headers=named)
+            return PlainTextResponse("".join(map(csv_line, predictions)), media_type="text/csv", headers=named)
+        return JSONResponse({"model": self.name, "predictions": predictions}, headers=named)
 
     def _refuse(self, error: dict[str, object]) -> Response:
         # ASCII: what a client sent may hold lone surrogates, which have no UTF-8.

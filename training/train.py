@@ -7,7 +7,11 @@ among them: under network isolation this process cannot reach it.
 import json
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
+
+import numpy as np
+import polars as pl
 
 from tidemill import __version__
 from tidemill.dataset import Dataset, SplitName, describe
@@ -15,7 +19,9 @@ from tidemill.errors import DatasetRefused
 from tidemill.layout import Layout
 from tidemill.load import load_dataset, read_manifest
 from tidemill.model import estimators, package
-from tidemill.model.features import features_of, labels_of
+from tidemill.model.code import FILE, load_code
+from tidemill.model.features import classes_of, features_of, labels_of
+from tidemill.model.threshold import threshold_of
 from tidemill.spec import ModelSpec, load_spec
 from training import paths
 
@@ -26,12 +32,18 @@ PINNED = ("numpy", "pandas", "polars", "scikit-learn")
 def train() -> package.TrainedModel:
     """Read the channels, fit, write the model folder; progress goes to stdout, where SageMaker's metrics are read."""
     settings = json.loads(paths.HYPERPARAMETERS.read_text(encoding="utf-8"))
-    spec = load_spec(paths.CHANNELS / "code" / settings["model"] / "model.toml")
+    folder = paths.CHANNELS / "code" / settings["model"]
+    spec = load_spec(folder / "model.toml")
     dataset, layout = read_manifest(paths.CHANNELS / "dataset")
-    train_rows, validation_rows = (_rows(dataset, layout, split, spec) for split in LEARNED_FROM)
+    module = load_code(folder)
+    frames = {split: _labelled(dataset, layout, split, spec) for split in LEARNED_FROM}
+    classes = classes_of(frames["train"], spec)
+    train_rows, validation_rows = (_rows(frames[split], spec, classes) for split in LEARNED_FROM)
+    _refuse_one_class(train_rows, validation_rows, spec)
     started = time.monotonic()
-    pipeline = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows)
-    baseline = estimators.fit("linear", spec, train_rows, validation_rows)
+    fitted = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows, module)
+    fitted = estimators.calibrated(fitted, spec, train_rows, validation_rows)
+    baseline = estimators.fit("linear", spec, train_rows, validation_rows, module)
     took = time.monotonic() - started
     print(f"{spec.train.estimator} estimator and linear baseline fitted to {len(train_rows.labels):,} rows in {took:.1f} s", flush=True)
     card = package.TrainedModel(
@@ -41,25 +53,47 @@ def train() -> package.TrainedModel:
         estimator=spec.train.estimator,
         train_rows=len(train_rows.labels),
         train_period=describe(dataset, "train"),
-        threshold=_threshold(train_rows.labels.mean()),
+        classes=classes,
+        warnings=tuple(_warnings(frames["train"], spec)),
         versions={"python": sys.version.split()[0], "tidemill": __version__} | {name: version(name) for name in PINNED},
     )
     paths.MODEL.mkdir(parents=True, exist_ok=True)
-    package.save(paths.MODEL, card, pipeline, baseline)
+    if spec.task == "binary":
+        scores = package.Scorer(card, fitted).scores(validation_rows.features)
+        threshold = threshold_of(scores, validation_rows.labels, float(train_rows.labels.mean()), spec.train.costs)
+        card = card.model_copy(update={"threshold": threshold})
+    package.save(paths.MODEL, card, fitted, baseline, None if module is None else folder / FILE)
     return card
 
 
-def _rows(dataset: Dataset, layout: Layout, split: SplitName, spec: ModelSpec) -> estimators.Rows:
-    rows = load_dataset(paths.CHANNELS / split, dataset, split, layout=layout, columns=(*spec.features, spec.label))
-    labels = labels_of(rows, spec)
-    if len(set(labels.tolist())) < 2:
-        raise DatasetRefused(f"the {len(labels):,} labelled {split} rows have one class only; upload rows of both")
-    return estimators.Rows(features_of(rows, spec), labels)
+def _labelled(dataset: Dataset, layout: Layout, split: SplitName, spec: ModelSpec) -> pl.DataFrame:
+    columns = (*spec.features, spec.label, *([spec.weight] if spec.weight else []))
+    return load_dataset(paths.CHANNELS / split, dataset, split, layout=layout, columns=columns)
 
 
-def _threshold(base_rate: float) -> float:
-    """A row is called positive when it is likelier to be so than an average training row: 0.5 would call few late."""
-    return float(base_rate)
+def _rows(frame: pl.DataFrame, spec: ModelSpec, classes: tuple[str, ...]) -> estimators.Rows:
+    weights = frame[spec.weight].cast(pl.Float64).to_numpy() if spec.weight else None
+    return estimators.Rows(features_of(frame, spec), labels_of(frame, spec, classes), weights)
+
+
+def _refuse_one_class(train: estimators.Rows, validation: estimators.Rows, spec: ModelSpec) -> None:
+    """Nothing can be learned from one class, nor training be stopped by it. Of numbers any two will do."""
+    for split, rows in zip(LEARNED_FROM, (train, validation), strict=True):
+        if len(np.unique(rows.labels)) < 2:
+            kind = "value" if spec.task == "regression" else "class"
+            raise DatasetRefused(f"the {len(rows.labels):,} labelled {split} rows have one {kind} only; upload rows of others")
+
+
+def _warnings(frame: pl.DataFrame, spec: ModelSpec) -> Iterator[str]:
+    """What the author should know of the columns they give."""
+    for name in spec.features:
+        values = frame[name]
+        if values.null_count() == len(values):
+            yield f"feature {name} has no value in any of the {len(values):,} training rows"
+        elif values.n_unique() == 1:
+            yield f"feature {name} has one value only in the training rows"
+        elif spec.columns[name].type == "category" and (found := values.n_unique()) > estimators.MAX_CATEGORIES:
+            yield f"feature {name} has {found:,} categories: the rarest share one"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.samples import spec
 from tidemill import predict
+from tidemill.answer import answers, csv_line
 from tidemill.errors import ScoringRefused
 
 GOOD = {"kind": "sail", "port": "north", "length_m": 10.5, "crew": 3}
@@ -65,9 +66,12 @@ def test_any_bytes_are_rows_or_a_refusal(body):
         assert {len(values) for values in columns.values()} == {len(columns["kind"])}
 
 
-def test_answers():
-    assert predict.answer([0.61, 0.2], 0.5, "boats/2") == {
-        "model": "boats/2",
-        "predictions": [{"score": 0.61, "label": True}, {"score": 0.2, "label": False}],
-    }
-    assert predict.answer_csv([0.1 + 0.2], 0.5) == "0.30000000000000004,false\n"
+def test_answers_are_one_record_a_row_and_one_csv_line_each():
+    binary = answers([0.61, 0.1 + 0.2], "binary", 0.5, ())
+    assert binary == [{"score": 0.61, "label": True}, {"score": 0.1 + 0.2, "label": False}]
+    assert csv_line(binary[1]) == "0.30000000000000004,false\n"
+    classes = answers([[0.2, 0.7, 0.1]], "multiclass", 0.5, ("a", "b", "c"))
+    assert classes == [{"label": "b", "scores": {"a": 0.2, "b": 0.7, "c": 0.1}}]
+    assert csv_line(classes[0]) == "b,0.2,0.7,0.1\n"
+    assert answers([2.5], "regression", 0.5, ()) == [{"value": 2.5}]
+    assert csv_line({"value": 2.5}) == "2.5\n"

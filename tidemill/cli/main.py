@@ -9,6 +9,7 @@ import typer
 from tidemill.cli import data, queues
 from tidemill.cli.check import check
 from tidemill.cli.forget import forget
+from tidemill.cli.new import new
 from tidemill.cli.rejects import rejects
 from tidemill.cli.stage import Commands
 
@@ -22,6 +23,7 @@ app.add_typer(data.app, name="data")
 data.app.command()(forget)
 app.command()(rejects)
 app.command()(check)
+app.command()(new)
 
 
 class Example(StrEnum):

@@ -1,26 +1,62 @@
 """Evaluate a challenger, its linear baseline and the champion on the same rows."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.errors import DatasetRefused
-from tidemill.evaluate.metrics import FloatArray, auc_difference, auc_interval, brier, log_loss
-from tidemill.evaluate.record import Comparison, Scores
+from tidemill.evaluate.metrics import FloatArray, statistics
+from tidemill.evaluate.record import Comparison, Interval, Scores
+from tidemill.evaluate.resample import Estimates, Plan, estimate, interval, outcomes_of
+from tidemill.metric import KINDS, Kind, Metric, Task
 
-SEED = 20130101
-
-
-def check_labels(labels: NDArray[np.int8]) -> None:
-    """Refuse a holdout on which no ranking can be judged."""
-    positives = int(labels.sum())
-    if positives in (0, len(labels)):
-        raise DatasetRefused(f"the holdout has {len(labels):,} rows of one class only ({positives:,} positive): AUC is undefined")
+Labels = NDArray[np.int64] | FloatArray
 
 
-def scores_of(labels: NDArray[np.int8], scores: FloatArray, confidence: float) -> Scores:
-    return Scores(roc_auc=auc_interval(labels, scores, confidence, SEED), log_loss=log_loss(labels, scores), brier=brier(labels, scores))
+def check_labels(labels: Labels, task: Task) -> None:
+    """Refuse a holdout on which nothing can be judged."""
+    if not len(labels):
+        raise DatasetRefused("the holdout has no labelled row")
+    if task != "regression" and len(np.unique(labels)) < 2:
+        raise DatasetRefused(f"the holdout has {len(labels):,} rows of one class only: no metric can tell a model from a guess")
+    if task == "regression" and len(np.unique(labels)) < 2:
+        raise DatasetRefused(f"the holdout has {len(labels):,} rows of one value only: no metric can tell a model from a guess")
 
 
-def compare(labels: NDArray[np.int8], challenger: FloatArray, champion: FloatArray, name: str, confidence: float) -> Comparison:
-    difference = auc_difference(labels, challenger, champion, confidence, SEED)
-    return Comparison(champion=name, scores=scores_of(labels, champion, confidence), difference=difference)
+class Judge:
+    """The holdout's labels and how they are resampled; every model is judged on the same rows and draws."""
+
+    def __init__(self, labels: Labels, task: Task, plan: Plan, confidence: float) -> None:
+        self._labels, self._task, self._plan, self._confidence = labels, task, plan, confidence
+
+    def estimates(self, predictions: FloatArray, threshold: float = 0.5) -> Estimates:
+        """Of one model; `threshold` is the model's own (binary)."""
+        return estimate(statistics(outcomes_of(self._labels, self._task, self._plan, threshold), predictions), self._plan)
+
+    def scores(self, estimates: Estimates) -> Scores:
+        found = {metric: interval(value, estimates.draws[metric], self._plan, self._confidence) for metric, value in estimates.values.items()}
+        return Scores(metrics={metric: _possible(each, KINDS[metric]) for metric, each in found.items()})
+
+    def compare(self, challenger: Estimates, champion: Estimates, name: str, primary: Metric) -> Comparison:
+        """The gain in the primary metric, resampled in pairs."""
+        sign = 1 if KINDS[primary].higher else -1
+        value = sign * (challenger.values[primary] - champion.values[primary])
+        draws = sign * (challenger.draws[primary] - champion.draws[primary])
+        return Comparison(champion=name, scores=self.scores(champion), gain=interval(value, draws, self._plan, self._confidence))
+
+
+def _possible(interval: Interval, kind: Kind) -> Interval:
+    """Without what the metric can never be."""
+    return interval.model_copy(update={"low": max(interval.low, kind.least), "high": min(interval.high, kind.most)})
+
+
+def label_facts(labels: Labels, task: Task, classes: tuple[str, ...]) -> Mapping[str, float]:
+    """Rows of each class, or mean, std, min and max of a number. Rows of a class that no model knows count as "other"."""
+    if task == "regression":
+        return {"mean": float(labels.mean()), "std": float(labels.std()), "min": float(labels.min()), "max": float(labels.max())}
+    if task == "binary":
+        positives = int(labels.sum())
+        return {"true": positives, "false": len(labels) - positives}
+    unknown = int((labels < 0).sum())
+    return {name: int((labels == code).sum()) for code, name in enumerate(classes)} | ({"other": unknown} if unknown else {})

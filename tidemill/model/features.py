@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from tidemill.spec import ModelSpec
 
-LabelArray = NDArray[np.int8]
+LabelArray = NDArray[np.int64] | NDArray[np.float64]
+Values = NDArray[np.object_] | NDArray[np.float64]
 
 
 def features_of(rows: pl.DataFrame, spec: ModelSpec) -> pd.DataFrame:
     """n rows × the spec's features: categories as `object` with None, everything else as float64 with NaN."""
-    return features_from_columns({name: rows[name].to_list() for name in spec.features}, spec)
+    data = {name: _column(rows[name], spec.columns[name].type) for name in spec.features}
+    return pd.DataFrame(data, columns=list(spec.features))
 
 
 def features_from_columns(columns: Mapping[str, Sequence[object]], spec: ModelSpec) -> pd.DataFrame:
@@ -23,12 +25,29 @@ def features_from_columns(columns: Mapping[str, Sequence[object]], spec: ModelSp
     return pd.DataFrame(data, columns=list(spec.features))
 
 
-def labels_of(rows: pl.DataFrame, spec: ModelSpec) -> LabelArray:
-    """n labels, 1 for true."""
-    return rows[spec.label].cast(pl.Int8).to_numpy()
+def labels_of(rows: pl.DataFrame, spec: ModelSpec, classes: Sequence[str] = ()) -> LabelArray:
+    """n labels: 1 for true; or the place of the class among `classes`, -1 for one that is not there; or numbers."""
+    labels = rows[spec.label]
+    if spec.task == "binary":
+        return labels.cast(pl.Int64).to_numpy()
+    if spec.task == "regression":
+        return labels.cast(pl.Float64).to_numpy()
+    codes = {name: code for code, name in enumerate(classes)}
+    return labels.replace_strict(codes, default=-1, return_dtype=pl.Int64).to_numpy()
 
 
-def _values(values: Sequence[object], kind: str) -> "np.ndarray[tuple[int], np.dtype[np.object_] | np.dtype[np.float64]]":
+def classes_of(rows: pl.DataFrame, spec: ModelSpec) -> tuple[str, ...]:
+    """The classes of a multiclass label, sorted; none for another task."""
+    return tuple(rows[spec.label].unique().sort().to_list()) if spec.task == "multiclass" else ()
+
+
+def _column(values: pl.Series, kind: str) -> Values:
+    if kind == "category":
+        return np.array(values.to_list(), dtype=object)
+    return values.cast(pl.Float64).to_numpy()
+
+
+def _values(values: Sequence[object], kind: str) -> Values:
     if kind == "category":
         return np.array(values, dtype=object)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidemill import keys
-from tidemill.evaluate.record import Evaluation
+from tidemill.evaluate.record import Evaluation, Interval
 from tidemill.events import GateRequest
 from tidemill.gate import decide
 from tidemill.ports import Ledger, Store
@@ -14,7 +14,8 @@ def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, 
     """The decision, recorded on the run and in the decision log once, however often this is called."""
     run = ledger.run(request.model, request.epoch)
     spec = pinned_spec(run.model, run.code_hash, lake)
-    decision = decide(Evaluation.model_validate_json(lake.get(request.evaluation)), spec.gate)
+    evaluation = Evaluation.model_validate_json(lake.get(request.evaluation))
+    decision = decide(evaluation, spec.gate, _before(evaluation, ledger, lake))
     if run.decision is None:
         ledger.log(
             time=request.now, model=run.model, kind="gate", subject=f"run {keys.run_id(run.epoch)}", actor="system",
@@ -24,3 +25,12 @@ def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, 
             run.model_copy(update={"evaluation": request.evaluation, "decision": decision.outcome, "reasons": (*run.reasons, *decision.reasons)})
         )
     return {"decision": decision.outcome, "reasons": list(decision.reasons)}
+
+
+def _before(evaluation: Evaluation, ledger: Ledger, lake: Store) -> Interval | None:
+    """The champion's own primary metric when it was registered, if the same one judged it."""
+    if evaluation.champion is None:
+        return None
+    package = ledger.package(evaluation.model, int(evaluation.champion.champion.rpartition("/")[2]))
+    registered = Evaluation.model_validate_json(lake.get(package.evaluation))
+    return registered.challenger.metrics.get(evaluation.primary)

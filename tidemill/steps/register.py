@@ -40,7 +40,7 @@ def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, regist
 def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Evaluation, lake: Store) -> dict[str, Any]:
     """The arguments of CreateModelPackage beside group, token and status."""
     return {
-        "ModelPackageDescription": f"{spec.question or spec.name} — AUC {evaluation.challenger.roc_auc} on {evaluation.period}"[:1024],
+        "ModelPackageDescription": f"{spec.question or spec.name} — {evaluation.headline} on {evaluation.period}"[:1024],
         "InferenceSpecification": {
             "Containers": [{"Image": request.image, "ModelDataUrl": request.model_data}],
             "SupportedContentTypes": ["text/csv", "application/json"],
