@@ -64,7 +64,8 @@ def test_an_upload_that_cannot_be_read_is_refused_and_the_others_of_its_run_are_
         return opened(key, version_id)
 
     monkeypatch.setattr(world.landing, "open", refuse)
-    world.prepare()
+    for number in range(2):
+        world.prepare(number=number)
     first, second = sorted(world.ledger.uploads("boats"), key=lambda upload: upload.key)
     assert (first.state, first.reason) == ("refused", "s3://landing/boats/data/a.csv: the reason")
     assert second.state == "prepared"
