@@ -18,7 +18,7 @@ from tidemill.prepare import pieces
 from tidemill.prepare import rows as row_files
 from tidemill.prepare.part import prepare, prepare_upload
 from tidemill.prepare.pieces import Piece, encode, finish
-from tidemill.prepare.repeats import KeyShelves
+from tidemill.prepare.repeats import ENTRY, KeyShelves, _earlier
 from tidemill.prepare.stitch import stitch
 
 FRAME = pl.DataFrame(
@@ -211,3 +211,10 @@ def test_a_check_across_columns_rejects_the_row_without_telling_a_value():
     )
     part = prepare(data.encode(), "a.csv", spec(SPEC.replace("[gate]", rule)))
     assert pl.read_parquet(part.rejects).rows() == [(3, "", "roomy", None, "k1,2024-05-01,1,sail,north,10,6,")]
+
+
+def test_a_shelf_without_a_key_that_comes_again_is_let_go():
+    """64 shelves of a large upload, each kept alive by an empty view of it, would be all of its keys in memory."""
+    shelf = np.zeros(1000, ENTRY)
+    shelf["hash"] = np.arange(1000)
+    assert (len(_earlier(shelf)), _earlier(shelf).base) == (0, None)

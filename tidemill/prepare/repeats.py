@@ -54,7 +54,7 @@ def _earlier(entries: Entries) -> Entries:
     hashes = np.sort(entries["hash"])
     again = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(again):
-        return entries[:0]
+        return np.empty(0, ENTRY)  # not entries[:0], which would keep the whole shelf
     at = np.minimum(np.searchsorted(again, entries["hash"]), len(again) - 1)
     some = entries[again[at] == entries["hash"]]
     some = some[np.lexsort((some["line"], some["hash"]))]
