@@ -1,4 +1,4 @@
-"""`make demo`: real flights go in, a real model goes live, the next month challenges it. Then everything is stopped.
+"""`make demo`: real flights go in, a real model goes live, the next months challenge it. Then everything is stopped.
 
 `--stay` (make up) deploys, prints how to reach it, and stays.
 """
@@ -26,6 +26,7 @@ from tidemill.keys import run_id
 
 LOG_LINES = 40
 SHOWN_FLIGHTS = 8
+NEWLINE = b"\n"
 
 
 @dataclass
@@ -43,14 +44,15 @@ class Demo:
         stacks, resources = stage.count(self.cloud)
         self.say("deploy", f"{stacks} stacks, {resources} resources, by the CDK CLI", time.monotonic() - started)
 
-    def month(self, number: int) -> None:
-        """Upload a month of 2013 and follow it to the endpoint."""
-        name, data = f"2013-{number:02d}.csv", month_csv(number)
-        self.cloud.clients("s3").put_object(Bucket=self.outputs["LandingBucket"], Key=f"flights/data/{name}", Body=data)
-        rows = data.count(b"\n") - 1
+    def months(self, number: int, *months: int) -> None:
+        """Upload months of 2013 together and follow their run, the model's `number`-th, to the endpoint."""
+        files = {f"2013-{month:02d}.csv": month_csv(month) for month in months}
+        for name, data in files.items():
+            self.cloud.clients("s3").put_object(Bucket=self.outputs["LandingBucket"], Key=f"flights/data/{name}", Body=data)
         self.console.print()
-        self.say("upload", f"flights/data/{name}   {rows:,} rows, {len(data) / 1e6:.1f} MB")
-        promoted = self.follow("TrainingMachine", number, f"run {run_id(number)}", f"cause: upload of {name}")
+        for name, data in files.items():
+            self.say("upload", f"flights/data/{name}   {data.count(NEWLINE) - 1:,} rows, {len(data) / 1e6:.1f} MB")
+        promoted = self.follow("TrainingMachine", number, f"run {run_id(number)}", f"cause: upload of {' and '.join(files)}")
         if promoted:
             self.follow("ReleaseMachine", number, "release", f"flights/{number} → endpoint {self.outputs['EndpointFlights']}")
         else:
@@ -134,9 +136,9 @@ def localcloud(console: Console, config: Path, port: int) -> Iterator[LocalCloud
 
 def tell(demo: Demo) -> None:
     demo.deploy()
-    demo.month(1)
+    demo.months(1, 1)
     demo.predict()
-    demo.month(2)
+    demo.months(2, 2, 3)
     demo.permissions()
 
 

@@ -5,7 +5,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +69,10 @@ class Deployment:
         self.upload(key, data)
         return self.finished("TrainingMachine", number)
 
-    def predict(self, body: bytes, content: str = "application/json", accept: str = "application/json") -> tuple[bytes, str]:
-        answer = self.client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=self.outputs["EndpointFlights"], ContentType=content, Accept=accept, Body=body
-        )
+    def predict(
+        self, body: bytes, content: str = "application/json", accept: str = "application/json", endpoint: str = "EndpointFlights"
+    ) -> tuple[bytes, str]:
+        answer = self.client("sagemaker-runtime").invoke_endpoint(EndpointName=self.outputs[endpoint], ContentType=content, Accept=accept, Body=body)
         return answer["Body"].read(), answer["CustomAttributes"]
 
     def log_lines(self, step: str) -> str:
@@ -93,9 +96,40 @@ def until(condition: Any, patience_s: float = PATIENCE_S) -> Any:
     return value
 
 
+@contextmanager
+def ringing(cloudwatch, alarm: str) -> Iterator[None]:
+    """An alarm that rings for as long as this takes: each minute it is evaluated anew, and nothing is wrong with the endpoint."""
+    over = threading.Event()
+
+    def ring() -> None:
+        while not over.is_set():
+            cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+            over.wait(1)
+
+    ringer = threading.Thread(target=ring)
+    ringer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ringer.join()
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="test")
+
+
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory) -> Path:
-    return synth(tmp_path_factory.mktemp("cdk") / "first")
+def models(tmp_path_factory) -> Path:
+    """models/ with a gate that lets a challenger pass: a few days of flights seldom show that one model is as good as another."""
+    folder = tmp_path_factory.mktemp("models")
+    text = (ROOT / "models/flights/model.toml").read_text()
+    assert "margin = 0.01" in text
+    (folder / "flights").mkdir()
+    (folder / "flights/model.toml").write_text(text.replace("margin = 0.01", "margin = 0.5"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def assembly(models, tmp_path_factory) -> Path:
+    return synth(tmp_path_factory.mktemp("cdk") / "first", models=str(models))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,6 @@
 import io
 import json
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -13,7 +10,7 @@ import polars as pl
 import pytest
 
 from examples import follow
-from tests.cloud.conftest import Deployment, until
+from tests.cloud.conftest import Deployment, ringing, until
 from tidemill.cli.flights import month_csv
 from tidemill.evaluate.record import Evaluation
 from tidemill.model import package
@@ -135,26 +132,6 @@ def test_a_key_outside_the_layout_is_a_log_line(stage, january):
     assert stage.runs("TrainingMachine") == runs
 
 
-@contextmanager
-def ringing(cloudwatch, alarm: str) -> Iterator[None]:
-    """An alarm that rings for as long as this takes: each minute it is evaluated anew, and nothing is wrong with the endpoint."""
-    over = threading.Event()
-
-    def ring() -> None:
-        while not over.is_set():
-            cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
-            over.wait(1)
-
-    ringer = threading.Thread(target=ring)
-    ringer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        ringer.join()
-        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="test")
-
-
 def test_alarms_during_the_bake_bring_the_champion_back(stage, january):
     """The package is Rejected with the reason, and the endpoint answers as before."""
     before = stage.ledger.champion("flights")
@@ -203,7 +180,7 @@ def test_the_challenger_is_compared_with_the_champion_on_the_same_rows(stage):
     run = stage.ledger.runs("flights")[-1]
     evaluation = Evaluation.model_validate_json(stage.lake(run.evaluation))
     assert evaluation.champion.champion == "flights/1"
-    assert evaluation.champion.scores.roc_auc.value != evaluation.challenger.roc_auc.value
+    assert evaluation.champion.scores["roc_auc"].value != evaluation.challenger["roc_auc"].value
     assert run.decision == "promote", run.reasons
     assert stage.finished("ReleaseMachine", 3)["status"] == "SUCCEEDED"
     assert stage.ledger.champion("flights").package == "flights/3"

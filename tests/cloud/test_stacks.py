@@ -17,8 +17,8 @@ def templates(folder: Path) -> dict[str, dict]:
     return {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.template.json"))}
 
 
-def test_two_synths_of_one_commit_are_identical(assembly, tmp_path):
-    again = synth(tmp_path / "second")
+def test_two_synths_of_one_commit_are_identical(assembly, models, tmp_path):
+    again = synth(tmp_path / "second", models=str(models))
     assert templates(again) == templates(assembly)
     assert len(templates(assembly)) == 6
 
