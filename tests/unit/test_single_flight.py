@@ -445,4 +445,4 @@ CALM = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def test_nothing_is_lost_and_nothing_runs_twice():
-    run_state_machine_as_test(SingleFlight, settings=settings(CALM, max_examples=40, stateful_step_count=30))
+    run_state_machine_as_test(SingleFlight, settings=settings(CALM, max_examples=20, stateful_step_count=30))

@@ -25,7 +25,7 @@ def datasets(console: Console, model: str, found: list[Learned], excluded: list[
             shown.add_row(*_row(each))
         console.print(shown)
         for dataset_id, mark in {str(each.run.dataset): each.erased for each in found if each.erased is not None}.items():
-            console.print(f"dataset {dataset_id[:SHORT]} is {gone(mark)}")
+            console.print(f"dataset {dataset_id[:SHORT]} is {gone(mark)}", soft_wrap=True)
     if excluded:
         console.print("\nexcluded")
         out = table("since", "upload", "reason", fill="reason")
@@ -43,7 +43,7 @@ def _row(each: Learned) -> tuple[str, ...]:
 def dataset(console: Console, run: Run, held: Dataset, erased: Unreproducible | None, named: dict[str, str], limit: int) -> None:
     console.print(f"dataset   {held.id}")
     if erased is not None:
-        console.print(f"          {gone(erased)}")
+        console.print(f"          {gone(erased)}", soft_wrap=True)
     console.print(f"run       {keys.run_id(run.epoch)}, {minute(run.started_at)}, {became(run)}")
     console.print(f"window    {window(held)}")
     console.print(f"split     by {held.split.by}, salt '{printable(held.split.salt)}'")
