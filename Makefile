@@ -13,7 +13,7 @@ export PYTHONWARNINGS = ignore::SyntaxWarning
 # Where it is set, every process compiles what it imports: a Lambda's cold start, a training job, a test takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up check test test-long bench-flow bench-prepare format lock bundle clean
+.PHONY: help setup demo up check test test-long bench-flow bench-prepare bench-train format lock bundle clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-flow: setup ## localcloud's speed and memory, and the flow's; writes bench
 
 bench-prepare: setup ## prepare against pandas, polars and duckdb; writes benchmarks/results/prepare.json
 	$(RUN) -m benchmarks.prepare
+
+bench-train: setup ## training against plain scikit-learn; writes benchmarks/results/train.json
+	$(RUN) -m benchmarks.train
 
 format: setup ## format and sort
 	$(RUN) -m ruff format .

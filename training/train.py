@@ -36,9 +36,11 @@ def train() -> package.TrainedModel:
     spec = load_spec(folder / "model.toml")
     dataset, layout = read_manifest(paths.CHANNELS / "dataset")
     module = load_code(folder)
-    frames = {split: _labelled(dataset, layout, split, spec) for split in LEARNED_FROM}
-    classes = classes_of(frames["train"], spec)
-    train_rows, validation_rows = (_rows(frames[split], spec, classes) for split in LEARNED_FROM)
+    frame = _labelled(dataset, layout, "train", spec)
+    classes, warnings = classes_of(frame, spec), tuple(_warnings(frame, spec))
+    train_rows = _rows(frame, spec, classes)
+    del frame  # the rows are there twice until here
+    validation_rows = _rows(_labelled(dataset, layout, "validation", spec), spec, classes)
     _refuse_one_class(train_rows, validation_rows, spec)
     started = time.monotonic()
     fitted = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows, module)
@@ -54,7 +56,7 @@ def train() -> package.TrainedModel:
         train_rows=len(train_rows.labels),
         train_period=describe(dataset, "train"),
         classes=classes,
-        warnings=tuple(_warnings(frames["train"], spec)),
+        warnings=warnings,
         versions={"python": sys.version.split()[0], "tidemill": __version__} | {name: version(name) for name in PINNED},
     )
     paths.MODEL.mkdir(parents=True, exist_ok=True)
