@@ -227,7 +227,7 @@ def imports() -> dict[str, list[float]]:
         path = ":".join([str(ROOT / "lambdas"), *(str(folder_of(layer, local) / "python") for layer in layers)])
         code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "AWS_DEFAULT_REGION": REGION, "POWERTOOLS_SERVICE_NAME": module} | dict.fromkeys(
-            settings.names(), "x"
+            settings.names(), "1"
         )
         argv = [str(ROOT / ".venv-lambda/bin/python"), "-c", code]
         runs = [subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout for _ in range(REPEATS + 1)]
