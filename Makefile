@@ -33,9 +33,9 @@ check: setup ## ruff, mypy --strict, import contracts, fast tests
 	.venv/bin/lint-imports
 	$(RUN) -m pytest tests/unit tests/contracts -n 2 -m "not long"
 
-test: check ## check, localcloud's conformance suites, and the whole flow on it
+test: check bundle ## check, localcloud's conformance suites, and the whole flow on it
 	$(RUN) -m pytest tests/conformance -n 2 --dist loadfile
-	$(RUN) -m pytest tests/cloud -m "not long"
+	$(RUN) -m pytest tests/cloud -n 2 --dist loadfile -m "not long"
 
 test-long: setup ## the slow proofs: the CDK CLI, bursts, the container's install, the demo; each folder in a process of its own
 	$(RUN) -m pytest tests/unit tests/contracts -m long -n 2

@@ -4,6 +4,7 @@
 """
 
 import compileall
+import fcntl
 import hashlib
 import py_compile
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.settings import Stage, stage
+from infra.settings import Stage, glue_stage, stage
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "layers"
@@ -23,13 +24,16 @@ PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28
 
 
 def ensure(stage: Stage) -> None:
-    """Build the layers of a stage's architecture and python that are missing or out of date."""
-    for layer in LAYERS:
-        folder, digest = folder_of(layer, stage), _digest(layer, stage)
-        marker = folder.with_name(f"{folder.name}.digest")
-        if not (folder.exists() and marker.exists() and marker.read_text() == digest):
-            _build(layer, stage, folder)
-            marker.write_text(digest)
+    """Build the layers of a stage's architecture and python that are missing or out of date. Of two synths at once one waits."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for layer in LAYERS:
+            folder, digest = folder_of(layer, stage), _digest(layer, stage)
+            marker = folder.with_name(f"{folder.name}.digest")
+            if not (folder.exists() and marker.exists() and marker.read_text() == digest):
+                _build(layer, stage, folder)
+                marker.write_text(digest)
 
 
 def folder_of(layer: str, stage: Stage) -> Path:
@@ -116,3 +120,4 @@ def _compile(target: Path, stage: Stage) -> None:
 
 if __name__ == "__main__":
     ensure(stage("local"))
+    ensure(glue_stage(stage("local")))
