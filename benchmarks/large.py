@@ -11,12 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from tidemill.cli.flights import month_csv
 from tidemill.spec import parse_spec
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,25 +49,35 @@ class LocalFile:
         return self.path.open("rb")
 
 
-def one(path: Path, cores: int) -> None:
-    """Prepare the file on so many cores and print the seconds, Spark's start left out."""
+@contextmanager
+def local_spark(cores: int, folder: Path) -> "Iterator[SparkSession]":
+    """Spark on so many cores of this machine, which nothing outside of it reaches."""
     from pyspark.sql import SparkSession
 
-    from tidemill.prepare.spark import prepare_large
-
+    settings = {
+        "driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1", "ui.enabled": "false", "ui.showConsoleProgress": "false",
+        "sql.shuffle.partitions": "2", "local.dir": str(folder),
+    }  # fmt: skip
     session = SparkSession.builder.master(f"local[{cores}]")
-    for name, value in (("driver.host", "127.0.0.1"), ("driver.bindAddress", "127.0.0.1"), ("ui.enabled", "false")):
+    for name, value in settings.items():
         session = session.config(f"spark.{name}", value)
     spark = session.getOrCreate()
-    spec = parse_spec((ROOT / "models/flights/model.toml").read_text(), "models/flights/model.toml")
     try:
-        spark.range(cores).count()
-        with tempfile.TemporaryDirectory() as work:
-            start = time.perf_counter()
-            part = prepare_large(spark, LocalFile(path), spec, Path(work), range_bytes=16 * 1024 * 1024)
-            print(json.dumps({"s": round(time.perf_counter() - start, 2), "rows": part.record.rows, "part": part.record.id}))
+        yield spark
     finally:
         spark.stop()
+
+
+def one(path: Path, cores: int) -> None:
+    """Prepare the file on so many cores and print the seconds, Spark's start left out."""
+    from tidemill.prepare.spark import prepare_large
+
+    spec = parse_spec((ROOT / "models/flights/model.toml").read_text(), "models/flights/model.toml")
+    with tempfile.TemporaryDirectory() as work, local_spark(cores, Path(work)) as spark:
+        spark.range(cores).count()
+        start = time.perf_counter()
+        part = prepare_large(spark, LocalFile(path), spec, Path(work), range_bytes=16 * 1024 * 1024)
+        print(json.dumps({"s": round(time.perf_counter() - start, 2), "rows": part.record.rows, "part": part.record.id}))
 
 
 def flights(path: Path, size_mb: int) -> None:

@@ -5,8 +5,6 @@ import io
 import json
 import os
 import random
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +12,7 @@ import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.large import LocalFile, environment, local_spark
 from localcloud.cloudformation.assembly import deploy
 from tests.cloud.conftest import Deployment, synth
 from tests.samples import SPEC, spec
@@ -21,7 +20,8 @@ from tidemill import keys
 from tidemill.cli.flights import month_csv
 from tidemill.errors import UploadRefused
 from tidemill.prepare.part import PreparedPart, prepare, prepare_upload
-from tidemill.prepare.profile import load_profile
+from tidemill.prepare.profile import SHARES, load_profile
+from tidemill.prepare.sketch import QUANTILE_ERROR
 from tidemill.prepare.spark import prepare_large
 from tidemill.spec import ModelSpec, parse_spec
 
@@ -29,46 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LENIENT = SPEC.replace("reject_share_max = 0.5", "reject_share_max = 1")
 
 
-@dataclass(frozen=True)
-class LocalFile:
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
-    def read(self, start: int, end: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return file.read(end - start)
-
-    def open(self):
-        return self.path.open("rb")
-
-
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    with patch.dict(os.environ, {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}):
-        yield from local_spark(tmp_path_factory.mktemp("spark"))
-
-
-def local_spark(folder: Path):
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.local.dir", str(folder))
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
+    with patch.dict(os.environ, environment()), local_spark(2, tmp_path_factory.mktemp("spark")) as session:
+        yield session
 
 
 def dirty(rows: int) -> bytes:
@@ -119,6 +83,18 @@ def assert_profiles_agree(small: PreparedPart, large: PreparedPart) -> None:
         assert same.std == pytest.approx(column.std)
 
 
+def assert_quantiles_are_true(part: PreparedPart) -> None:
+    """Of a file without repeated keys: each quantile's rank among the rows is right within the stated error."""
+    rows = pl.concat(pl.read_parquet(path) for path in part.files.values())
+    found = {name: column.quantiles for name, column in load_profile(json.loads(part.profile.read_text())).columns.items() if column.quantiles}
+    assert len(found) > 5
+    for name, quantiles in found.items():
+        values = rows[name].drop_nulls()
+        assert quantiles.rows == len(values)
+        for share, value in zip(SHARES, quantiles.at(list(SHARES)), strict=True):
+            assert (values < value).mean() - QUANTILE_ERROR <= share <= (values <= value).mean() + QUANTILE_ERROR, (name, share)
+
+
 @pytest.mark.parametrize("by", ["time", "key"])
 def test_a_dirty_file_gives_the_same_part_on_spark(spark, tmp_path, by):
     path = tmp_path / "dirty.csv"
@@ -138,6 +114,7 @@ def test_a_month_of_flights_gives_the_same_part_on_spark(spark, tmp_path):
     assert small.record.rows > 10_000
     assert_equal(small, large)
     assert_profiles_agree(small, large)
+    assert_quantiles_are_true(large)
 
 
 @pytest.mark.parametrize(
