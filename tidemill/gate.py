@@ -1,5 +1,6 @@
 """gate: may this challenger go live? A pure decision with reasons that a person understands."""
 
+from itertools import takewhile
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -26,7 +27,7 @@ def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = Non
     `before`: the champion's primary metric when it was registered. That it has fallen changes no decision; it tells a person that the
     new rows, not the model, may be at fault.
     """
-    against = [*_beyond_floors(evaluation, gate), *_worse(evaluation, gate)]
+    against = [*_beyond_floors(evaluation, gate), *_worse(evaluation, gate), *_worse_slices(evaluation, gate)]
     if against:
         return Decision(outcome="reject", reasons=(*against, *_fallen(evaluation, before)))
     if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate)]:
@@ -56,6 +57,18 @@ def _worse(evaluation: Evaluation, gate: GateSpec) -> list[str]:
     if champion is None or champion.gain.high >= -gate.margin:
         return []
     return [f"worse than champion {champion.champion} by {figure(-champion.gain.value)} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+
+
+def _worse_slices(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    """Slices shown to be worse by more than `slice_drop_max`. Many looks find something by chance: Holm 1979 corrects for their number."""
+    compared = sorted((each for each in evaluation.slices if each.p is not None), key=lambda each: each.p or 0.0)
+    worse = list(takewhile(lambda at: (compared[at].p or 0.0) <= (1 - evaluation.confidence) / (len(compared) - at), range(len(compared))))
+    name = KINDS[evaluation.primary].name
+    return [
+        f"worse where {each}: {name} {each.challenger}, champion {each.champion}, on {each.rows:,} rows; at most {gate.slice_drop_max:g} may be lost "
+        f"(one of {len(compared)} slices, p = {each.p:.2g})"
+        for each in (compared[at] for at in worse)
+    ]
 
 
 def _too_few(evaluation: Evaluation, gate: GateSpec) -> list[str]:

@@ -175,6 +175,9 @@ class GateSpec(_Frozen):
     margin: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     min_rows: int = Field(default=1, ge=1)
+    slices: tuple[str, ...] = ()
+    slice_min_rows: int = Field(default=200, ge=20)
+    slice_drop_max: float = Field(default=0.0, ge=0)
     approve: Literal["auto", "person"] = "auto"
 
 
@@ -219,6 +222,16 @@ class ModelSpec(_Frozen):
             raise ValueError('data.split: by = "time" needs a column with role = "time"')
         if self.columns[self.label].type not in LABELS[self.task]:
             raise ValueError(f"columns.{self.label}.type: task {self.task} needs a label of type {' or '.join(sorted(LABELS[self.task]))}")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_of_columns(self) -> Self:
+        for name in self.gate.slices:
+            column = self.columns.get(name)
+            if column is None or column.role in ("key", "label") or column.type not in ("category", "boolean"):
+                raise ValueError(f"gate.slices: '{name}' is no category or boolean column that rows can be cut by")
+            if column.sensitive:
+                raise ValueError(f"gate.slices: '{name}' is sensitive, and a reason would tell its values")
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from tidemill.dataset import Dataset, describe
 from tidemill.evaluate.compare import Judge, check_labels, label_facts
 from tidemill.evaluate.record import Evaluation, GoldenRequest
 from tidemill.evaluate.resample import plan
+from tidemill.evaluate.slices import MISSING, Holdout, Model, judge_slices
 from tidemill.layout import Layout
 from tidemill.load import batches, read_manifest
 from tidemill.model import package
@@ -86,6 +87,7 @@ class _Holdout:
         self.dataset, self.card = dataset, card
         self._labels: list[NDArray[Any]] = []
         self._days: list[NDArray[np.int64]] = []
+        self._slices: dict[str, list[NDArray[np.object_]]] = {name: [] for name in card.spec.gate.slices}
         self.golden: list[tuple[int, dict[str, Any]]] = []
         self.rows = 0
         self._step = max(1, -(-dataset.rows("test") // GOLDEN))
@@ -95,6 +97,8 @@ class _Holdout:
         self._labels.append(labels_of(rows, spec, self.card.classes))
         if spec.time is not None:
             self._days.append(rows[spec.time].dt.epoch("d").cast(pl.Int64).to_numpy())
+        for name, values in self._slices.items():
+            values.append(rows[name].cast(pl.String).fill_null(MISSING).to_numpy())
         for at in range(-self.rows % self._step, len(rows), self._step):
             self.golden.append((self.rows + at, rows[at].select(spec.features).to_dicts()[0]))
         self.rows += len(rows)
@@ -102,6 +106,11 @@ class _Holdout:
     @property
     def labels(self) -> NDArray[Any]:
         return np.concatenate(self._labels)
+
+    @property
+    def slices(self) -> dict[str, NDArray[np.object_]]:
+        """The columns that rows are cut by, as text."""
+        return {name: np.concatenate(values) for name, values in self._slices.items()}
 
     @property
     def days(self) -> NDArray[np.int64] | None:
@@ -115,11 +124,11 @@ def _judged(holdout: _Holdout, challenger: Contender, baseline: Contender, champ
     drawn = plan(labels, spec.task, holdout.days)
     judge = Judge(labels, spec.task, drawn, confidence)
     mine = judge.estimates(challenger.scores, card.threshold)
-    comparison = None
+    comparison = theirs = None
     if champion is not None and champion.fault is None:
-        theirs_card = champion.scorer.card
-        theirs = judge.estimates(_aligned(champion.scores, theirs_card.classes, card.classes), theirs_card.threshold)
-        comparison = judge.compare(mine, theirs, str(champion_name), spec.primary)
+        other = champion.scorer.card
+        theirs = Model(_aligned(champion.scores, other.classes, card.classes), other.threshold)
+        comparison = judge.compare(mine, judge.estimates(*theirs), str(champion_name), spec.primary)
     said = answers(challenger.scores[[at for at, _ in holdout.golden]].tolist(), spec.task, card.threshold, card.classes)
     return Evaluation(
         model=spec.name,
@@ -135,6 +144,16 @@ def _judged(holdout: _Holdout, challenger: Contender, baseline: Contender, champ
         challenger=judge.scores(mine),
         baseline=judge.scores(judge.estimates(baseline.scores, card.threshold)),
         champion=comparison,
+        slices=judge_slices(
+            holdout.slices,
+            Holdout(labels, holdout.days, spec.task),
+            Model(challenger.scores, card.threshold),
+            theirs,
+            spec.primary,
+            confidence,
+            spec.gate.slice_min_rows,
+            spec.gate.slice_drop_max,
+        ),
         unreadable=champion.fault if champion is not None else None,
         warnings=(*card.warnings, *drawn.warnings),
         golden=tuple(GoldenRequest(instance=row, answer=answer) for (_, row), answer in zip(holdout.golden, said, strict=True)),

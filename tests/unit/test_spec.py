@@ -44,6 +44,8 @@ def test_the_flights_spec_is_valid():
             ('length_m = { type = "float", min = 1', 'length_m = { role = "weight", type = "float"'),
             "the weight column needs type integer or float, and min = 0 or more",
         ),
+        (("[gate]", "[gate]\nslices = ['crew']"), "gate.slices: 'crew' is no category or boolean column"),
+        (("[gate]", "[gate]\nslices = ['nothing']"), "gate.slices: 'nothing' is no category"),
         (("[gate]", "[gate"), "not valid TOML"),
     ],
 )

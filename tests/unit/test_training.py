@@ -1,5 +1,7 @@
 """train, evaluate and the scorer on an /opt/ml tree: every task, the author's own code, and data that is hard to learn from."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,11 +9,14 @@ from threadpoolctl import threadpool_limits
 
 from tests.opt_ml import Tree
 from tidemill.answer import answers
+from tidemill.cli.flights import month_csv
 from tidemill.errors import DatasetRefused, ModelCodeFailed
+from tidemill.gate import decide
 from tidemill.model import package
 from tidemill.model.features import features_of
 from training import paths
 
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = "id,day,label,size,kind,extra"
 LABELS = {"binary": "boolean", "multiclass": "category", "regression": "float"}
 
@@ -134,6 +139,22 @@ def test_a_champion_of_another_schema_or_task_is_told_and_not_compared(tree):
     assert third.evaluate("ships/1").unreadable == "its task is binary, the challenger's regression"
 
 
+def test_slices_of_columns_and_their_pairs_are_judged_beside_the_champion(tree):
+    columns = spec_of("binary").replace("extra = { type", "extra = { type").replace('"float", nullable', '"category", nullable')
+    gate = "[gate]\nslices = ['kind', 'extra']\nslice_min_rows = 20"
+    old = tree(columns + gate, rows_of("binary", days=10, extra="x"), root="old")
+    old.train()
+    new = tree(columns + gate, rows_of("binary", extra="x"), root="new")
+    new.train()
+    new.keep("champion", old.root / "model")
+    found = new.evaluate("ships/1").slices
+    assert {str(each) for each in found} == {
+        f"kind = {kind}{more}" for kind in ("sail", "motor", "rowing") for more in ("", " and extra = x")
+    }  # extra = x alone is the whole holdout
+    assert sum(each.rows for each in found if len(each.by) == 1) == 160
+    assert all(0 <= each.p <= 1 and each.gain.low <= each.gain.value <= each.gain.high for each in found)
+
+
 def test_one_class_is_refused_and_says_where(tree):
     made = tree(spec_of("binary"), rows_of("binary").replace(",false,", ",true,"))
     with pytest.raises(DatasetRefused, match="the 480 labelled train rows have one class only"):
@@ -202,6 +223,8 @@ def test_weights_are_learned_with(tree):
 
 
 CODE = """
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
@@ -262,3 +285,23 @@ def test_a_failure_reaches_where_sagemaker_reads_it(tree):
     made = tree(spec_of("binary", "[train]\nestimator = 'model.py:build'"), rows_of("binary"), code="def build(spec):\n    return 1 / 0")
     assert paths.command(made.train) == 1
     assert (made.root / "output/failure").read_text().startswith("ModelCodeFailed: model.py: build(spec): ZeroDivisionError")
+
+
+@pytest.mark.long
+def test_a_month_of_shuffled_labels_is_refused_and_says_why(tree):
+    """The challenger learned from the poison and the champion did not; neither can foresee what is noise."""
+    text = (ROOT / "models/flights/model.toml").read_text()
+    months = [month_csv(month).decode() for month in (1, 2, 3)]
+    before = tree(text, *months, root="before")
+    before.train()
+    registered = before.evaluate()
+    april = pl.read_csv(month_csv(4), infer_schema=False)
+    poisoned = april.with_columns(april["late"].shuffle(seed=4)).write_csv()
+    after = tree(text, *months, poisoned, root="after")
+    after.train()
+    after.keep("champion", before.root / "model")
+    decision = decide(after.evaluate("flights/1"), after.spec.gate, registered.challenger["roc_auc"])
+    assert decision.outcome == "reject"
+    assert "is below the floor 0.58" in decision.reasons[0]
+    assert "champion flights/1 itself went from AUC 0.6" in decision.reasons[-1]
+    assert "labels of the new rows are wrong" in decision.reasons[-1]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tidemill.errors import DatasetRefused
 from tidemill.evaluate.metrics import FloatArray, statistics
 from tidemill.evaluate.record import Comparison, Interval, Scores
-from tidemill.evaluate.resample import Estimates, Plan, estimate, interval, outcomes_of
+from tidemill.evaluate.resample import Estimates, Plan, estimate, interval, outcomes_of, p_below
 from tidemill.metric import KINDS, Kind, Metric, Task
 
 Labels = NDArray[np.int64] | FloatArray
@@ -27,12 +27,13 @@ def check_labels(labels: Labels, task: Task) -> None:
 class Judge:
     """The holdout's labels and how they are resampled; every model is judged on the same rows and draws."""
 
-    def __init__(self, labels: Labels, task: Task, plan: Plan, confidence: float) -> None:
-        self._labels, self._task, self._plan, self._confidence = labels, task, plan, confidence
+    def __init__(self, labels: Labels, task: Task, plan: Plan, confidence: float, only: Metric | None = None) -> None:
+        self._labels, self._task, self._plan, self._confidence, self._only = labels, task, plan, confidence, only
 
     def estimates(self, predictions: FloatArray, threshold: float = 0.5) -> Estimates:
-        """Of one model; `threshold` is the model's own (binary)."""
-        return estimate(statistics(outcomes_of(self._labels, self._task, self._plan, threshold), predictions), self._plan)
+        """Of one model, in every metric or the one that was asked for; `threshold` is the model's own (binary)."""
+        every = statistics(outcomes_of(self._labels, self._task, self._plan, threshold), predictions)
+        return estimate({metric: each for metric, each in every.items() if self._only in (None, metric)}, self._plan)
 
     def scores(self, estimates: Estimates) -> Scores:
         found = {metric: interval(value, estimates.draws[metric], self._plan, self._confidence) for metric, value in estimates.values.items()}
@@ -40,10 +41,18 @@ class Judge:
 
     def compare(self, challenger: Estimates, champion: Estimates, name: str, primary: Metric) -> Comparison:
         """The gain in the primary metric, resampled in pairs."""
-        sign = 1 if KINDS[primary].higher else -1
-        value = sign * (challenger.values[primary] - champion.values[primary])
-        draws = sign * (challenger.draws[primary] - champion.draws[primary])
+        value, draws = _gain(challenger, champion, primary)
         return Comparison(champion=name, scores=self.scores(champion), gain=interval(value, draws, self._plan, self._confidence))
+
+    def p_below(self, challenger: Estimates, champion: Estimates, primary: Metric, bound: float) -> float:
+        """The chance of a gain as low as this one, were the true one `bound`."""
+        return p_below(*_gain(challenger, champion, primary), self._plan, bound)
+
+
+def _gain(challenger: Estimates, champion: Estimates, primary: Metric) -> tuple[float, FloatArray]:
+    sign = 1 if KINDS[primary].higher else -1
+    value = sign * (challenger.values[primary] - champion.values[primary])
+    return value, sign * (challenger.draws[primary] - champion.draws[primary])
 
 
 def _possible(interval: Interval, kind: Kind) -> Interval:

@@ -58,6 +58,20 @@ class Comparison(_Record):
     gain: Interval
 
 
+class Slice(_Record):
+    """Part of the holdout, in the primary metric. p: the chance of so low a gain if the challenger were worse by `slice_drop_max` at most."""
+
+    by: dict[str, str]
+    rows: int
+    challenger: Interval
+    champion: Interval | None = None
+    gain: Interval | None = None
+    p: float | None = None
+
+    def __str__(self) -> str:
+        return " and ".join(f"{column} = {value}" for column, value in self.by.items())
+
+
 class GoldenRequest(_Record):
     """A holdout row and the answer scikit-learn gave: what a new endpoint must answer."""
 
@@ -85,6 +99,7 @@ class Evaluation(_Record):
     challenger: Scores
     baseline: Scores
     champion: Comparison | None
+    slices: tuple[Slice, ...] = ()
     unreadable: str | None = None
     warnings: tuple[str, ...] = ()
     golden: tuple[GoldenRequest, ...]

@@ -88,12 +88,27 @@ def interval(value: float, draws: FloatArray, plan: Plan, confidence: float) -> 
     """The estimate between its one-sided bounds. Draws on which a metric is undefined are left out."""
     draws = draws[np.isfinite(draws)]
     if plan.resampled.method == "jackknife-t":
-        units = len(draws)
-        error = np.sqrt((units - 1) / units * ((draws - draws.mean()) ** 2).sum())
-        reach = float(stats.t.ppf(confidence, units - 1) * error)
+        reach = float(stats.t.ppf(confidence, len(draws) - 1) * _error(draws, plan))
         return Interval(value=value, low=value - reach, high=value + reach)
     low, high = np.quantile(draws, [1 - confidence, confidence])
     return Interval(value=value, low=float(low), high=float(high))
+
+
+def p_below(value: float, draws: FloatArray, plan: Plan, bound: float) -> float:
+    """The one-sided p-value of `value` against a truth of `bound`: small when it lies far below. Student's t, or with many draws the normal."""
+    draws = draws[np.isfinite(draws)]
+    error = _error(draws, plan)
+    if error == 0:
+        return 0.0 if value < bound else 1.0
+    freedom = len(draws) - 1 if plan.resampled.method == "jackknife-t" else np.inf
+    return float(stats.t.cdf((value - bound) / error, freedom))
+
+
+def _error(draws: FloatArray, plan: Plan) -> float:
+    """The standard error that the draws tell."""
+    if plan.resampled.method == "jackknife-t":
+        return float(np.sqrt((len(draws) - 1) / len(draws) * ((draws - draws.mean()) ** 2).sum()))
+    return float(draws.std(ddof=1))
 
 
 def outcomes_of(labels: NDArray[np.int64] | FloatArray, task: Task, plan: Plan, threshold: float) -> Outcomes:

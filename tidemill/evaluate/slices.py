@@ -1,0 +1,80 @@
+"""Challenger and champion on parts of the holdout: the rows of one value of a column, and of a pair of values.
+
+A model may be better on the whole and worse for one airport. Many slices are many looks: each has its own p-value, and the gate
+corrects them together (Holm 1979).
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.evaluate.compare import Judge, Labels
+from tidemill.evaluate.metrics import FloatArray, IntArray
+from tidemill.evaluate.record import Slice
+from tidemill.evaluate.resample import plan
+from tidemill.metric import Metric, Task
+
+MOST = 200
+"""The largest slices are judged, no more: each costs a resampling."""
+MISSING = "(missing)"
+Texts = NDArray[np.object_]
+
+
+class Model(NamedTuple):
+    """What a model said of each row, and its threshold (binary)."""
+
+    scores: FloatArray
+    threshold: float
+
+
+class Holdout(NamedTuple):
+    """n rows: labels, and the day of each where they have one."""
+
+    labels: Labels
+    days: IntArray | None
+    task: Task
+
+
+def judge_slices(
+    columns: Mapping[str, Texts], holdout: Holdout, challenger: Model, champion: Model | None, primary: Metric, confidence: float, min_rows: int,
+    drop: float,
+) -> tuple[Slice, ...]:  # fmt: skip
+    """Every slice of `min_rows` rows or more, largest first; one in which the primary metric is undefined is left out.
+
+    `drop`: p is the chance of so low a gain if the challenger were worse by no more than this.
+    """
+    found = [(by, rows) for by, rows in _slices(columns) if min_rows <= rows.sum() < len(holdout.labels)]
+    largest = sorted(found, key=lambda each: (-int(each[1].sum()), sorted(each[0].items())))[:MOST]
+    judged = (_judged(by, rows, holdout, challenger, champion, primary, confidence, drop) for by, rows in largest)
+    return tuple(each for each in judged if each is not None)
+
+
+def _slices(columns: Mapping[str, Texts]) -> list[tuple[dict[str, str], NDArray[np.bool_]]]:
+    """Of each value, and of each pair of values of two columns."""
+    singles = [({name: str(value)}, values == value) for name, values in columns.items() for value in np.unique(values)]
+    pairs = [
+        (one | other, rows & others) for (one, rows), (other, others) in combinations(singles, 2) if one.keys() != other.keys()
+    ]  # fmt: skip
+    return singles + pairs
+
+
+def _judged(
+    by: dict[str, str], rows: NDArray[np.bool_], holdout: Holdout, challenger: Model, champion: Model | None, primary: Metric, confidence: float, drop: float
+) -> Slice | None:  # fmt: skip
+    labels = holdout.labels[rows]
+    drawn = plan(labels, holdout.task, None if holdout.days is None else holdout.days[rows])
+    judge = Judge(labels, holdout.task, drawn, confidence, only=primary)
+    mine = judge.estimates(challenger.scores[rows], challenger.threshold)
+    if primary not in mine.values:
+        return None
+    if champion is None:
+        return Slice(by=by, rows=len(labels), challenger=judge.scores(mine)[primary])
+    theirs = judge.estimates(champion.scores[rows], champion.threshold)
+    compared = judge.compare(mine, theirs, "", primary)
+    return Slice(
+        by=by, rows=len(labels), challenger=judge.scores(mine)[primary], champion=compared.scores[primary], gain=compared.gain,
+        p=judge.p_below(mine, theirs, primary, -drop),
+    )  # fmt: skip
