@@ -298,8 +298,8 @@ class MemoryRegistry:
     def create(self, group: str, token: str, package: dict[str, Any]) -> tuple[str, int]:
         if token not in self.tokens:
             version = 1 + len(self.packages)
-            self.tokens[token] = (f"arn:{group}/{version}", version)
-            self.packages[f"arn:{group}/{version}"] = package | {"status": "PendingManualApproval"}
+            self.tokens[token] = (f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{group}/{version}", version)
+            self.packages[f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{group}/{version}"] = package | {"status": "PendingManualApproval"}
         return self.tokens[token]
 
     def approve(self, arn: str, reason: str) -> None:
@@ -307,6 +307,14 @@ class MemoryRegistry:
 
     def reject(self, arn: str, reason: str) -> None:
         self.packages.setdefault(arn, {}).update(status="Rejected", reason=reason)
+
+
+@dataclass
+class MemoryAlerts:
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def tell(self, subject: str, text: str) -> None:
+        self.told.append((subject, text))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.fakes import MemoryEndpoints, MemoryLedger, MemoryModels, MemoryRegistry, MemoryStore, MemoryTicks, MemoryWorkflow
+from tests.fakes import MemoryAlerts, MemoryEndpoints, MemoryLedger, MemoryModels, MemoryRegistry, MemoryStore, MemoryTicks, MemoryWorkflow
 from tests.samples import evaluation, folder, rows
 from tidemill.events import (
     ClaimRequest,
@@ -40,7 +40,7 @@ class World:
         entry = ModelEntry(uri="s3://assets/boats.zip", sha256="c0de", quiet_s=60, max_wait_s=300)
         self.ledger, self.lake, self.landing, self.ticks = MemoryLedger(), MemoryStore(), MemoryStore(), MemoryTicks()
         self.models = MemoryModels({"boats": entry}, {entry.uri: folder()})
-        self.workflow, self.registry, self.endpoints = MemoryWorkflow(), MemoryRegistry(), MemoryEndpoints()
+        self.workflow, self.registry, self.endpoints, self.alerts = MemoryWorkflow(), MemoryRegistry(), MemoryEndpoints(), MemoryAlerts()
 
     def upload(self, key: str, data: str = "", at_ms: int = T0, version: str = "v1", sequencer: str = "01"):
         self.landing.put_version(key, version, data.encode())
@@ -76,7 +76,7 @@ class World:
 
     def register(self, epoch: int = 1):
         request = RegisterRequest(model="boats", epoch=epoch, evaluation="e.json", model_data="s3://lake/m.tar.gz", image="repo@sha256:1", now=NOW)
-        return register_run(request, "test", ledger=self.ledger, registry=self.registry, lake=self.lake)
+        return register_run(request, "test", ledger=self.ledger, registry=self.registry, lake=self.lake, alerts=self.alerts)
 
     def finish(self, epoch: int = 1, outcome: str | None = "registered", failure: Failure | None = None, started_at: str = NOW):
         execution = self.workflow.execution(f"boats-{epoch:04d}")

@@ -70,6 +70,7 @@ class RegisterSettings(Settings):
     stage: str
     ledger_table: str
     lake_bucket: str
+    alerts_topic_arn: str
 
 
 class FinishSettings(Settings):

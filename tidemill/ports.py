@@ -117,6 +117,12 @@ class Registry(Protocol):
     def reject(self, arn: str, reason: str) -> None: ...
 
 
+class Alerts(Protocol):
+    """People who want to know."""
+
+    def tell(self, subject: str, text: str) -> None: ...
+
+
 class Endpoints(Protocol):
     """Calls to an endpoint. `invoke` gives the answer and the package that answered."""
 

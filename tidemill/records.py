@@ -126,7 +126,7 @@ class Run(_Record):
 
 
 class Package(_Record):
-    """A registered model package and what its gate said: the only thing a release trusts."""
+    """A registered model package and what its gate said: the only thing a release trusts. `expires_at`: until when a person may approve it."""
 
     arn: str
     model: str
@@ -138,6 +138,7 @@ class Package(_Record):
     image: str
     evaluation: str
     spec_hash: str
+    expires_at: str | None = None
 
     @property
     def name(self) -> str:
@@ -190,7 +191,7 @@ class DecisionEntry(_Record):
     seq: int
     time: str
     model: str
-    kind: Literal["upload", "gate", "run", "release", "erasure"]
+    kind: Literal["upload", "gate", "run", "approval", "release", "erasure"]
     subject: str
     actor: str
     decision: str

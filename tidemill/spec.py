@@ -179,6 +179,7 @@ class GateSpec(_Frozen):
     slice_min_rows: int = Field(default=200, ge=20)
     slice_drop_max: float = Field(default=0.0, ge=0)
     approve: Literal["auto", "person"] = "auto"
+    approve_within_h: int = Field(default=168, ge=1, le=8760)
 
 
 class ServeSpec(_Frozen):

@@ -220,6 +220,7 @@ UNNEEDED = (
     ("*", "sqs:ChangeMessageVisibility", "the CDK gives it to every consumer of a queue"),
     ("*", "sqs:GetQueueUrl", "the CDK gives it to every consumer of a queue"),
     ("*", "sagemaker:AddTags", "a Create call with tags asks for it"),
+    ("Register", "sns:Publish", "when a model's packages wait for a person: tests/long/test_first_models.py"),
     ("Register", "sagemaker:CreateModelPackage", "asked for on the group as well as on the package"),
     ("Release", "sagemaker:*Endpoint", "asked for on the config as well as on the endpoint; a first release that fails is deleted"),
     ("Training", "sagemaker:Stop*Job", "when an execution is stopped while a job runs"),

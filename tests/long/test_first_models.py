@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
         assert done.exit_code == 0, done.output
     (root / "models/delays").mkdir()
     text = (ROOT / "models/flights/model.toml").read_text()
-    (root / "models/delays/model.toml").write_text(text.replace('name = "flights"', 'name = "delays"'))
+    (root / "models/delays/model.toml").write_text(
+        text.replace('name = "flights"', 'name = "delays"').replace('approve = "auto"', 'approve = "person"')
+    )
     return root
 
 
@@ -44,14 +46,32 @@ def stage(folder, tmp_path_factory):
         yield Deployment(cloud, {key: value for stack in outputs.values() for key, value in stack.items()})
 
 
-def test_a_first_release_whose_alarm_rings_leaves_no_endpoint(stage):
+def subscribed(stage):
+    """What the alerts topic tells, through a queue."""
+    sqs, sns = stage.client("sqs"), stage.client("sns")
+    url = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]})})
+    sns.subscribe(TopicArn=stage.outputs["AlertsTopic"], Protocol="sqs", Endpoint=arn)
+    return lambda: [message["Body"] for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", [])]
+
+
+def test_a_first_release_that_a_person_approved_and_whose_alarm_rings_leaves_no_endpoint(stage, monkeypatch):
     """There is no champion to bring back: what was made is taken away again, and the package is Rejected with the reason."""
     cloudwatch = stage.client("cloudwatch")
     alarm = next(a["AlarmName"] for a in cloudwatch.describe_alarms()["MetricAlarms"] if "DelaysErrors" in a["AlarmName"])
+    letters = subscribed(stage)
+    stage.learn("delays/data/2013-01.csv", month_csv(1))
+    run = stage.ledger.run("delays", 1)
+    assert run.decision == "promote", run.reasons
+    told = until(lambda: [text for text in letters() if "delays/1 waits for approval" in text])
+    assert "tidemill approve delays 1 --stage local" in told[0]
+    for name, value in stage.cloud.clients.account_environment().items():
+        monkeypatch.setenv(name, value)
     with ringing(cloudwatch, alarm):
-        stage.learn("delays/data/2013-01.csv", month_csv(1))
-        run = stage.ledger.run("delays", 1)
-        assert run.decision == "promote", run.reasons
+        done = CliRunner().invoke(app, ["approve", "delays", "1", "--stage", "local", "--reason", "looks right"])
+        assert done.exit_code == 0, done.output
         ended = stage.finished("ReleaseMachine", 1)
     assert (ended["status"], ended["error"]) == ("FAILED", "AlarmsRang")
     assert stage.ledger.champion("delays") is None

@@ -93,7 +93,7 @@ def test_a_restored_release_rejects_the_package_with_the_reason_and_keeps_the_ch
     end = ReleaseEnd(**world.ref(), outcome="restored", endpoint_config="x", failure=Failure(state="Bake", error="AlarmsRang", cause="errors"))
     release_finish(end, "test", ledger=world.ledger, registry=world.registry, endpoints=world.endpoints)
     assert world.ledger.champion("boats") is None
-    package = world.registry.packages["arn:test-boats/1"]
+    package = world.registry.packages["arn:aws:sagemaker:eu-west-1:123456789012:model-package/test-boats/1"]
     assert (package["status"], package["reason"]) == ("Rejected", "Bake: AlarmsRang: errors")
     assert world.ledger.release("boats", 1).outcome == "restored"
 

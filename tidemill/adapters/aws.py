@@ -228,6 +228,18 @@ class SageMakerRegistry:
             self._sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status, ApprovalDescription=" ".join(reason.split())[:1024])
 
 
+class SnsAlerts:
+    """`tidemill.ports.Alerts` on a topic."""
+
+    def __init__(self, topic_arn: str) -> None:
+        self._topic_arn = topic_arn
+        self._sns = boto3.client("sns")
+
+    def tell(self, subject: str, text: str) -> None:
+        with translated(self._topic_arn):
+            self._sns.publish(TopicArn=self._topic_arn, Subject=subject[:100], Message=text)
+
+
 class SageMakerEndpoints:
     """`tidemill.ports.Endpoints` on SageMaker."""
 

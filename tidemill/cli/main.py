@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tidemill.cli import data, queues
+from tidemill.cli.approve import approve, reject
 from tidemill.cli.check import check
 from tidemill.cli.forget import forget
 from tidemill.cli.new import new
@@ -24,6 +25,8 @@ data.app.command()(forget)
 app.command()(rejects)
 app.command()(check)
 app.command()(new)
+app.command()(approve)
+app.command()(reject)
 
 
 class Example(StrEnum):

@@ -1,22 +1,24 @@
 """register: the promoted model becomes a package, pending; then it is approved, by policy or by a person."""
 
 import hashlib
+from datetime import datetime, timedelta
 from typing import Any
 
 from tidemill import keys
 from tidemill.errors import ReleaseRefused
 from tidemill.evaluate.record import Evaluation
 from tidemill.events import RegisterRequest
-from tidemill.ports import Ledger, Registry, Store
+from tidemill.ports import Alerts, Ledger, Registry, Store
 from tidemill.records import Package, Run
 from tidemill.spec import ModelSpec
 from tidemill.steps.pinned import pinned_spec
 
 
-def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, registry: Registry, lake: Store) -> dict[str, Any]:
+def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, registry: Registry, lake: Store, alerts: Alerts) -> dict[str, Any]:
     """Create the package (once: the token is the execution's), record it, and only then approve it.
 
-    The release starts from the approval, so what it will look up in the ledger has to be there before.
+    The release starts from the approval, so what it will look up in the ledger has to be there before. A package that waits for
+    a person is told to the alerts topic, again if this call is repeated before it is on the run's record.
     """
     run = ledger.run(request.model, request.epoch)
     if run.decision != "promote":
@@ -29,12 +31,33 @@ def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, regist
         arn=arn, model=run.model, version=version, run=run.epoch, decision=run.decision,
         compared_with=evaluation.champion.champion if evaluation.champion else None,
         model_data=request.model_data, image=request.image, evaluation=request.evaluation, spec_hash=run.spec_hash,
+        expires_at=_later(request.now, spec.gate.approve_within_h) if spec.gate.approve == "person" else None,
     )  # fmt: skip
     ledger.put_package(package)
+    if spec.gate.approve == "person" and run.package is None:
+        alerts.tell(f"{package.name} waits for approval", _asks(package, run, spec, evaluation, stage, lake))
     ledger.put_run(run.model_copy(update={"package": package.name}))
     if spec.gate.approve == "auto":
         registry.approve(arn, "; ".join(run.reasons))
     return {"package": package.name, "package_arn": arn, "approved": spec.gate.approve == "auto"}
+
+
+def _later(time: str, hours: int) -> str:
+    return (datetime.fromisoformat(time) + timedelta(hours=hours)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _asks(package: Package, run: Run, spec: ModelSpec, evaluation: Evaluation, stage: str, lake: Store) -> str:
+    """What a person reads before they decide, and what to type."""
+    region = package.arn.split(":")[3]
+    return "\n".join((
+        f"{package.name}: {spec.question or spec.name}", "",
+        f"{evaluation.headline} on {evaluation.rows:,} rows of {evaluation.period}", *(f"- {reason}" for reason in run.reasons), *evaluation.warnings, "",
+        f"evaluation   {lake.uri(package.evaluation)}",
+        f"in SageMaker https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/model-packages/{package.arn}",
+        f"approve      tidemill approve {spec.name} {package.version} --stage {stage} --reason '...'",
+        f"reject       tidemill reject {spec.name} {package.version} --stage {stage} --reason '...'",
+        f"It can be approved until {package.expires_at}. Nothing is released until then.",
+    ))  # fmt: skip
 
 
 def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Evaluation, lake: Store) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def release_verify(request: ReleaseRef, *, ledger: Ledger) -> dict[str, Any]:
     package = _package(ledger, request.model, request.version)
     if package.decision != "promote":
         raise ReleaseRefused(f"{package.name}: the gate decided {package.decision}, an approval does not change that")
+    if package.expires_at is not None and request.now > package.expires_at:
+        raise ReleaseRefused(f"{package.name} could be approved until {package.expires_at}: what it was compared with is old; retrain")
     champion = ledger.champion(request.model)
     live = champion.package if champion else None
     if live != package.compared_with:

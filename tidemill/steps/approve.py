@@ -1,0 +1,45 @@
+"""approve, reject: a person decides on a package that waits for one. Who and why is in the decision log before anything moves."""
+
+from typing import Literal
+
+from tidemill.errors import RecordMissing, ReleaseRefused
+from tidemill.ports import Ledger, Registry
+from tidemill.records import Package, Release
+
+Verdict = Literal["approve", "reject"]
+
+
+def decide_on(model: str, version: int, verdict: Verdict, reason: str, actor: str, now: str, *, ledger: Ledger, registry: Registry) -> Package:
+    """Approve the package, from which its release starts, or reject it for good: its one release is taken, so that nothing can release it.
+
+    Raises RecordMissing for a package that no run registered, ReleaseRefused for one that cannot be decided on any more.
+    """
+    package = ledger.package(model, version)
+    if package.decision != "promote":
+        raise ReleaseRefused(f"{package.name}: the gate decided {package.decision}, an approval does not change that")
+    if (release := _release(model, version, ledger)) is not None:
+        raise ReleaseRefused(
+            f"{package.name} was decided on already: {release.outcome or 'its release is under way'}, {release.reason or release.execution}"
+        )
+    if verdict == "approve" and package.expires_at is not None and now > package.expires_at:
+        raise ReleaseRefused(f"{package.name} could be approved until {package.expires_at}: what it was compared with is old; retrain")
+    ledger.log(
+        time=now, model=model, kind="approval", subject=package.name, actor=actor, decision=verdict, reasons=(reason,), inputs={"package": package.arn},
+    )  # fmt: skip
+    told = f"{actor}: {reason}"
+    if verdict == "approve":
+        registry.approve(package.arn, told)
+        return package
+    ledger.claim_release(
+        model, version,
+        Release(package=package.name, execution=f"rejected by {actor}", started_at=now, outcome="refused", reason=reason, finished_at=now),
+    )  # fmt: skip
+    registry.reject(package.arn, told)
+    return package
+
+
+def _release(model: str, version: int, ledger: Ledger) -> Release | None:
+    try:
+        return ledger.release(model, version)
+    except RecordMissing:
+        return None
