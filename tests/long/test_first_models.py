@@ -47,14 +47,21 @@ def stage(folder, tmp_path_factory):
 
 
 def subscribed(stage):
-    """What the alerts topic tells, through a queue."""
-    sqs, sns = stage.client("sqs"), stage.client("sns")
+    """All that the alerts topic has told so far, through a queue."""
+    sqs, sns, seen = stage.client("sqs"), stage.client("sns"), []
     url = sqs.create_queue(QueueName="letters")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]})})
     sns.subscribe(TopicArn=stage.outputs["AlertsTopic"], Protocol="sqs", Endpoint=arn)
-    return lambda: [message["Body"] for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", [])]
+
+    def letters() -> list[str]:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            seen.append(message["Body"])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return seen
+
+    return letters
 
 
 def test_a_first_release_that_a_person_approved_and_whose_alarm_rings_leaves_no_endpoint(stage, monkeypatch):
