@@ -10,7 +10,7 @@ from tests.samples import evaluation, scores, spec
 from tidemill.errors import DatasetRefused
 from tidemill.evaluate.compare import Judge, check_labels, label_facts
 from tidemill.evaluate.metrics import CLIP, Outcomes, statistics
-from tidemill.evaluate.record import Comparison, Interval, Scores
+from tidemill.evaluate.record import Interval, Scores
 from tidemill.evaluate.resample import MANY_DAYS, estimate, interval, plan
 from tidemill.gate import decide
 from tidemill.metric import KINDS, metrics_of
@@ -255,7 +255,3 @@ def test_never_promotes_below_the_floor_below_the_champion_or_uncompared(auc, va
     if not unreadable and value + above < -GATE.margin:
         assert decision.outcome == "reject"
     assert decision.reasons
-
-
-def test_a_comparison_names_the_champion():
-    assert isinstance(evaluation(0.7, 0.6).champion, Comparison)

@@ -1,8 +1,8 @@
 """The resource types localcloud knows: one table a service."""
 
-from localcloud.cloudformation.types import analytics, compute, events, glue_jobs, identity, observe, storage
+from localcloud.cloudformation.types import analytics, compute, events, identity, observe, storage
 from localcloud.cloudformation.types.base import ResourceType
 
 KNOWN: dict[str, ResourceType] = {
-    resource.name: resource for module in (analytics, compute, events, glue_jobs, identity, observe, storage) for resource in module.TYPES
+    resource.name: resource for module in (analytics, compute, events, identity, observe, storage) for resource in module.TYPES
 }
