@@ -147,7 +147,7 @@ class Environment:
         if not invocation.finish(json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode(), "Unhandled", TIMEOUT):
             return
         self.kill()
-        self._child.settle()
+        self._child.wait()  # killed is not gone yet, and who reads the answer may look
         moment = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         self._line(f"{moment} {invocation.request_id} Task timed out after {limit}")
 
