@@ -204,7 +204,7 @@ class CsvFile:
     def records(self, rest: Block, stream: "Filled") -> Iterator[Block]:
         """The blocks of a stream without a header; `rest` is what was read of it before, and says where it lies."""
         while True:
-            data = rest.data + stream.take(max(self._block_bytes - len(rest.data), self._block_bytes // 8, 1))
+            data = stream.take(max(self._block_bytes - len(rest.data), self._block_bytes // 8, 1), rest.data)
             if final := stream.ended:
                 data += b"\n" * (data[-1:] != b"\n" and bool(data))
             end = last_end(data, self._dialect, rest.line)

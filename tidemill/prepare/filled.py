@@ -9,14 +9,14 @@ class Filled:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest, self.ended = chunks, b"", False
 
-    def take(self, size: int) -> bytes:
-        parts, have = [self._rest], len(self._rest)
-        while have < size and not self.ended:
-            chunk = next(self._chunks, None)
-            self.ended = chunk is None
-            parts.append(chunk or b"")
-            have += len(chunk or b"")
-        data = b"".join(parts)
-        self._rest = data[size:]
-        self.ended = self.ended and not self._rest
-        return data[:size]
+    def take(self, size: int, before: bytes = b"") -> bytes:
+        """`before`, and `size` bytes more or what is left of them."""
+        parts = [before]
+        while size:
+            part = self._rest or next(self._chunks, None)
+            if part is None:
+                self.ended = True
+                break
+            parts.append(part[:size])
+            self._rest, size = part[size:], size - len(parts[-1])
+        return b"".join(parts)

@@ -39,7 +39,7 @@ class JsonlFile:
         stream = Filled(chunks)
         rest = Block(b"", 1)
         while True:
-            data = rest.data + stream.take(max(self._block_bytes - len(rest.data), self._block_bytes // 8, 1))
+            data = stream.take(max(self._block_bytes - len(rest.data), self._block_bytes // 8, 1), rest.data)
             if rest.offset == 0 and not data:
                 raise UploadRefused("the file is empty (0 bytes)")
             if stream.ended:

@@ -1,5 +1,7 @@
 """Keys that come more than once in an upload: of their rows the last is kept. Key hashes lie on disk, so memory stays flat."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,29 +26,39 @@ class Repeats:
 
 
 class KeyShelves:
-    """Where the key of every row is noted, with the piece that holds the row."""
+    """Where the key of every row is noted, with the piece that holds the row: in one file, the rows of a piece by shelf."""
 
     def __init__(self, work: Path) -> None:
-        self._paths = [work / f"keys-{shelf:02d}" for shelf in range(SHELVES)]
+        self._path = work / "keys"
+        self._counts: list[NDArray[np.int64]] = []
 
     def add(self, piece: int, hashes: Hashes, lines: Lines) -> None:
-        entries = np.empty(len(hashes), ENTRY)
-        entries["hash"], entries["line"], entries["piece"], entries["row"] = hashes, lines, piece, np.arange(len(hashes))
         shelf = (hashes >> np.uint64(58)).astype(np.uint8)
-        entries = entries[np.argsort(shelf, kind="stable")]
-        ends = np.cumsum(np.bincount(shelf, minlength=SHELVES))
-        for path, start, end in zip(self._paths, [0, *ends[:-1]], ends, strict=True):
-            if end > start:
-                with path.open("ab") as file:
-                    file.write(entries[start:end].tobytes())
+        order = np.argsort(shelf, kind="stable")
+        entries = np.empty(len(hashes), ENTRY)
+        entries["hash"], entries["line"], entries["piece"], entries["row"] = hashes[order], lines[order], piece, order
+        with self._path.open("ab") as file:
+            entries.tofile(file)
+        self._counts.append(np.bincount(shelf, minlength=SHELVES))
 
     def repeats(self) -> Repeats:
-        found = [_earlier(np.fromfile(path, ENTRY)) for path in self._paths if path.exists()]
+        found = list(map(_earlier, self._shelves()))
         entries = np.concatenate(found) if found else np.empty(0, ENTRY)
         entries = entries[np.argsort(entries["piece"], kind="stable")]
         pieces, starts = np.unique(entries["piece"], return_index=True)
         rows = np.split(entries["row"].astype(np.int64), starts[1:])
         return Repeats(np.sort(entries["line"]), dict(zip(pieces.tolist(), rows, strict=False)))
+
+    def _shelves(self) -> Iterator[Entries]:
+        if not self._counts:
+            return
+        counts = np.array(self._counts)
+        starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
+        with self._path.open("rb") as file:
+            for shelf in range(SHELVES):
+                at = zip(starts[:, shelf].tolist(), counts[:, shelf].tolist(), strict=True)
+                parts = [os.pread(file.fileno(), count * ENTRY.itemsize, start * ENTRY.itemsize) for start, count in at]
+                yield np.frombuffer(b"".join(parts), ENTRY)
 
 
 def _earlier(entries: Entries) -> Entries:

@@ -92,11 +92,11 @@ class Distinct:
     @classmethod
     def of(cls, hashes: Hashes) -> "Distinct":
         if len(hashes) > 8 * DISTINCT_K:
-            # Of many different values only the smallest hashes are looked at; of few, many times over, each once.
-            some = hashes[hashes < np.uint64(2**64 // len(hashes) * 2 * DISTINCT_K)]
-            found = np.unique(some)[:DISTINCT_K]
-            if len(found) == DISTINCT_K:
-                return cls(found)
+            # Of many different values only the smallest hashes are looked at: the more often each comes, the more of them. Of few, each once.
+            for often in (2, 16):
+                found = np.unique(hashes[hashes < np.uint64(min(2**64 - 1, 2**64 // len(hashes) * often * DISTINCT_K))])
+                if len(found) >= DISTINCT_K:
+                    return cls(found[:DISTINCT_K])
             hashes = pl.Series(hashes).unique().to_numpy()
         return cls(np.unique(hashes)[:DISTINCT_K])
 
