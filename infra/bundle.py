@@ -51,7 +51,8 @@ def _digest(layer: str, stage: Stage) -> str:
 
 
 def _sources() -> list[Path]:
-    return sorted(p for p in (ROOT / "tidemill").rglob("*.py") if p.relative_to(ROOT / "tidemill").parts[0] not in LEFT_OUT)
+    found = (p for kind in ("*.py", "*.html") for p in (ROOT / "tidemill").rglob(kind))
+    return sorted(p for p in found if p.relative_to(ROOT / "tidemill").parts[0] not in LEFT_OUT)
 
 
 def _build(layer: str, stage: Stage, folder: Path) -> None:

@@ -46,12 +46,18 @@ class Tree:
     def train(self) -> package.TrainedModel:
         return train.train()
 
-    def keep(self, name: str, model: Path | None = None) -> None:
+    def keep(self, name: str, model: Path | None = None, dataset: Dataset | None = None) -> None:
+        """A model as the input of that name, and for a champion the dataset it learned from."""
         folder = self.root / "processing/input" / name
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
             archive.add(model or self.root / "model", arcname=".")
 
-    def evaluate(self, champion: str | None = None) -> Evaluation:
+        if name != "challenger":
+            record = self.root / f"processing/input/{name}_dataset/manifest.json"
+            record.parent.mkdir(exist_ok=True)
+            record.write_text((dataset or self.dataset).model_dump_json())
+
+    def evaluate(self, champion: str | None = None, best: str | None = None) -> Evaluation:
         self.keep("challenger")
-        return evaluate.evaluate(champion)
+        return evaluate.evaluate(champion, best)

@@ -71,11 +71,12 @@ class World:
         return assemble_run(RunRef(model="boats", epoch=epoch), ledger=self.ledger, workflow=self.workflow, lake=self.lake)
 
     def gate(self, auc: float = 0.7, epoch: int = 1, **more):
-        self.lake.put("e.json", evaluation(auc, **more).model_dump_json().encode())
-        return gate_run(GateRequest(model="boats", epoch=epoch, evaluation="e.json", now=NOW), ledger=self.ledger, lake=self.lake)
+        key = f"e{epoch}.json"
+        self.lake.put(key, evaluation(auc, **more).model_dump_json().encode())
+        return gate_run(GateRequest(model="boats", epoch=epoch, evaluation=key, now=NOW), ledger=self.ledger, lake=self.lake)
 
     def register(self, epoch: int = 1):
-        request = RegisterRequest(model="boats", epoch=epoch, evaluation="e.json", model_data="s3://lake/m.tar.gz", image="repo@sha256:1", now=NOW)
+        request = RegisterRequest(model="boats", epoch=epoch, evaluation=f"e{epoch}.json", model_data="s3://lake/m.tar.gz", image="repo@sha256:1", now=NOW)
         return register_run(request, "test", ledger=self.ledger, registry=self.registry, lake=self.lake, alerts=self.alerts)
 
     def finish(self, epoch: int = 1, outcome: str | None = "registered", failure: Failure | None = None, started_at: str = NOW):

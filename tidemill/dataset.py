@@ -131,6 +131,11 @@ class Dataset(_Record):
     def id(self) -> str:
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:32]
 
+    @cached_property
+    def holdout(self) -> str:
+        """Hash of the contents of the test files: the same held-out rows have the same."""
+        return hashlib.sha256("\n".join(file.sha256 for _, file in self.files("test")).encode()).hexdigest()[:32]
+
     def files(self, split: SplitName) -> tuple[tuple[str, PartFile], ...]:
         """(part id, file) of every file that holds rows of this split, oldest part first."""
         return tuple((part.id, file) for part in self.parts for file in part.files if self._holds(split, file))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tidemill.evaluate.record import Comparison, Evaluation, Interval, figure, named
+from tidemill.evaluate.record import Comparison, Evaluation, Interval, Rate, figure, named
 from tidemill.metric import KINDS, Metric
 from tidemill.spec import GateSpec
 
@@ -21,18 +21,24 @@ class Decision(BaseModel):
     reasons: tuple[str, ...]
 
 
-def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = None) -> Decision:
-    """Floors, then non-inferiority: the challenger's one-sided bound must lie within the margin of the champion.
+def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = None, looks: int = 0) -> Decision:
+    """Floors and budgets, then non-inferiority: the challenger's one-sided bound must lie within the margin of the champion.
 
-    `before`: the champion's primary metric when it was registered. That it has fallen changes no decision; it tells a person that the
-    new rows, not the model, may be at fault.
+    It must lie within one margin of the best champion there was too: else each release could be a margin worse than the one before.
+    `before`: the champion's primary metric when it was registered. `looks`: how often these held-out rows judged a model before. Neither
+    changes a decision: they tell a person how far to trust it.
     """
-    against = [*_beyond_floors(evaluation, gate), *_worse(evaluation, gate), *_worse_slices(evaluation, gate)]
+    told = (*_fallen(evaluation, before), *_looked_at(looks))
+    against = [
+        *_beyond_floors(evaluation, gate), *_over_budget(evaluation, gate), *_worse(evaluation, gate), *_worse_slices(evaluation, gate),
+        *(reason for reason, shown in _unfair(evaluation, gate) if shown),
+    ]  # fmt: skip
     if against:
-        return Decision(outcome="reject", reasons=(*against, *_fallen(evaluation, before)))
-    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate)]:
-        return Decision(outcome="hold", reasons=(*short, *_fallen(evaluation, before)))
-    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champion(evaluation)))
+        return Decision(outcome="reject", reasons=(*against, *told))
+    unfair = [reason for reason, shown in _unfair(evaluation, gate) if not shown]
+    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate), *unfair]:
+        return Decision(outcome="hold", reasons=(*short, *told))
+    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champions(evaluation), *_looked_at(looks)))
 
 
 def _meets(metric: Metric, value: float, floor: float) -> bool:
@@ -52,11 +58,59 @@ def _beyond_floors(evaluation: Evaluation, gate: GateSpec) -> list[str]:
     return faults
 
 
+def _over_budget(evaluation: Evaluation, gate: GateSpec) -> list[str]:
+    """A model too large or too slow; what was not measured is within no budget."""
+    size = None if evaluation.size_bytes is None else evaluation.size_bytes / 1e6
+    found = (("MB of model.tar.gz", size, gate.size_mb_max), ("ms for one row", evaluation.latency_ms, gate.latency_ms_max))
+    return [
+        f"{'an unknown number of' if value is None else f'{value:.3g}'} {what}, at most {limit:g} may be"
+        for what, value, limit in found
+        if limit is not None and (value is None or value > limit)
+    ]
+
+
+def _unfair(evaluation: Evaluation, gate: GateSpec) -> list[tuple[str, bool]]:
+    """Groups beyond a limit of fairness, and whether that was shown: the whole of the interval lies beyond it."""
+    limits = gate.fairness
+    if limits.asked and not evaluation.fairness:
+        few = f"gate.fairness cannot be judged: no sensitive column has two groups of gate.slice_min_rows = {gate.slice_min_rows} rows"
+        return [(few, False)]
+    found = []
+    for fairness in evaluation.fairness:
+        for group in fairness.groups:
+            where = f"{fairness.column} = {group.value} beside {fairness.reference}"
+            differences: tuple[tuple[str, Rate, float | None], ...] = (
+                ("selection rate", "selection_rate", limits.demographic_parity_max),
+                ("true positive rate", "true_positive_rate", limits.equal_opportunity_max),
+            )
+            for name, rate, limit in differences:
+                gap = group.gaps.get(rate)
+                if limit is not None and gap is not None and abs(gap.value) > limit:
+                    shown = gap.low > limit or gap.high < -limit
+                    found.append((f"{name} differs where {where}: {gap.signed()}, at most {limit:g} may be{_not_sure(shown)}", shown))
+            least, ratio = limits.disparate_impact_min, group.ratio
+            if least is not None and ratio is not None and not least <= ratio.value <= 1 / least:
+                shown = ratio.high < least or ratio.low > 1 / least
+                found.append((f"ratio of selection rates where {where}: {ratio}, allowed are {least:g} to {1 / least:.3g}{_not_sure(shown)}", shown))
+    return found
+
+
+def _not_sure(shown: bool) -> str:
+    return "" if shown else "; so few rows do not show it for sure"
+
+
+def _formers(evaluation: Evaluation) -> list[tuple[str, Comparison]]:
+    """The champion, and the best there was where that is another."""
+    named = (("champion", evaluation.champion), ("the best champion there was,", evaluation.best))
+    return [(name, former) for name, former in named if former is not None]
+
+
 def _worse(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    champion = evaluation.champion
-    if champion is None or champion.gain.high >= -gate.margin:
-        return []
-    return [f"worse than champion {champion.champion} by {figure(-champion.gain.value)} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+    return [
+        f"worse than {name} {former.champion} by {figure(-former.gain.value)} on {_rows(evaluation)}, gain {former.gain.signed()}"
+        for name, former in _formers(evaluation)
+        if former.gain.high < -gate.margin
+    ]
 
 
 def _worse_slices(evaluation: Evaluation, gate: GateSpec) -> list[str]:
@@ -80,10 +134,11 @@ def _too_few(evaluation: Evaluation, gate: GateSpec) -> list[str]:
 def _not_shown(evaluation: Evaluation, gate: GateSpec) -> list[str]:
     if evaluation.unreadable is not None:
         return [f"the champion cannot score these rows, so that nothing was compared: {evaluation.unreadable}"]
-    champion = evaluation.champion
-    if champion is None or champion.gain.low > -gate.margin or _equal(champion):
-        return []
-    return [f"not shown to be as good as champion {champion.champion} within {gate.margin:g} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+    return [
+        f"not shown to be as good as {name} {former.champion} within {gate.margin:g} on {_rows(evaluation)}, gain {former.gain.signed()}"
+        for name, former in _formers(evaluation)
+        if former.gain.low <= -gate.margin and not _equal(former)
+    ]
 
 
 def _equal(champion: Comparison) -> bool:
@@ -108,13 +163,21 @@ def _floors_met(evaluation: Evaluation, gate: GateSpec) -> list[str]:
     return [f"{named(metric, evaluation.challenger)} {sides[metric]} {floor:g}" for metric, floor in gate.floor.items()]
 
 
-def _beside_champion(evaluation: Evaluation) -> list[str]:
-    champion, primary = evaluation.champion, evaluation.primary
-    if champion is None:
+def _looked_at(looks: int) -> list[str]:
+    if not looks:
+        return []
+    return [f"these held-out rows judged {looks} model{'s' * (looks > 1)} before: the more often, the more their figures flatter"]
+
+
+def _beside_champions(evaluation: Evaluation) -> list[str]:
+    if evaluation.champion is None:
         return ["no champion yet"]
-    mine, theirs = evaluation.challenger[primary].value, champion.scores[primary].value
-    name = KINDS[primary].name
-    return [f"{name} {mine:.4g} vs champion {champion.champion} {theirs:.4g} on {_rows(evaluation)}, gain {champion.gain.signed()}"]
+    primary, mine = evaluation.primary, evaluation.challenger[evaluation.primary].value
+    return [
+        f"{KINDS[primary].name} {mine:.4g} vs {name} {former.champion} {former.scores[primary].value:.4g} on {_rows(evaluation)}, "
+        f"gain {former.gain.signed()}"
+        for name, former in _formers(evaluation)
+    ]
 
 
 def _rows(evaluation: Evaluation) -> str:

@@ -131,6 +131,11 @@ def evaluation_prefix(model: str, run: str) -> str:
     return f"{run_prefix(model, run)}evaluate/"
 
 
+def report(model: str, run: str) -> str:
+    """The page of a run that was judged."""
+    return f"{run_prefix(model, run)}report.html"
+
+
 def upload_facts(model: str) -> str:
     return f"{model}/catalog/uploads/"
 

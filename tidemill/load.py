@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from tidemill.dataset import Dataset, SplitName
 from tidemill.layout import Layout, unpacked
 from tidemill.prepare.split import KEY_HASH
 
+PART = "_part"
+"""The place of a row's part among those of the dataset, for who asks for it as a column."""
 BATCH_BYTES = 64_000_000
 BATCH_FILES = 256
 
@@ -39,12 +42,23 @@ def batches(
     """The rows of `load_dataset`, some files at a time: what is larger than memory is gone through."""
     paths = [root / path for path in (layout or unpacked(dataset)).paths(split)]
     wanted = list(dataset.columns if columns is None else columns)
+    stored = [name for name in wanted if name != PART]
     counts = _counting_rows(paths, dataset)
+    parts = _parts(dataset, split) if PART in wanted else None
     seen = 0
     for batch in _batches(paths):
-        rows = pl.read_parquet(batch, columns=wanted, glob=False)
+        rows = pl.read_parquet(batch, columns=stored, glob=False)
+        if parts is not None:
+            rows = rows.with_columns(parts[seen : seen + len(rows)])
         yield rows.select(wanted).filter(counts[seen : seen + len(rows)])
         seen += len(rows)
+
+
+def _parts(dataset: Dataset, split: SplitName) -> pl.Series:
+    """PART of every row of the split's files. Packed or not, they come in this order."""
+    at = {part.id: number for number, part in enumerate(dataset.parts)}
+    files = dataset.files(split)
+    return pl.Series(PART, np.repeat([at[part] for part, _ in files], [file.rows for _, file in files]), pl.Int32)
 
 
 def join_files(files: Iterable[bytes]) -> bytes:

@@ -105,7 +105,10 @@ class Execution(_Record):
 
 
 class Run(_Record):
-    """One training run. `refused`: files it could not use; `reasons`: why it ended as it did; finish sets outcome and finished_at."""
+    """One training run. `refused`: files it could not use; `reasons`: why it ended as it did; finish sets outcome and finished_at.
+
+    `holdout`: hash of the rows that judged its model.
+    """
 
     model: str
     epoch: int
@@ -117,6 +120,7 @@ class Run(_Record):
     code_hash: str
     dataset: str | None = None
     evaluation: str | None = None
+    holdout: str | None = None
     decision: Literal["promote", "hold", "reject"] | None = None
     refused: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -126,7 +130,10 @@ class Run(_Record):
 
 
 class Package(_Record):
-    """A registered model package and what its gate said: the only thing a release trusts. `expires_at`: until when a person may approve it."""
+    """A registered model package and what its gate said: the only thing a release trusts. `expires_at`: until when a person may approve it.
+
+    `keeps_to`: the package that later challengers must not fall behind once this one is live, where that is an earlier and better one.
+    """
 
     arn: str
     model: str
@@ -139,6 +146,7 @@ class Package(_Record):
     evaluation: str
     spec_hash: str
     expires_at: str | None = None
+    keeps_to: str | None = None
 
     @property
     def name(self) -> str:
@@ -146,13 +154,14 @@ class Package(_Record):
 
 
 class Champion(_Record):
-    """The package that serves, and the endpoint config that serves it."""
+    """The package that serves, and the endpoint config that serves it. `keeps_to`: see Package."""
 
     package: str
     version: int
     model_data: str
     endpoint_config: str
     since: str
+    keeps_to: str | None = None
 
 
 class Release(_Record):

@@ -76,6 +76,12 @@ class Column(_Frozen):
             raise ValueError(f'a feature cannot have type {self.type}: use category or a number, or role = "ignore"')
         return self
 
+    @property
+    def names_groups(self) -> bool:
+        """Sensitive, and of values that the spec itself names: a report may then speak of them."""
+        fits = (self.type == "category" and self.allowed is not None) or (self.type == "boolean" and self.role == "feature")
+        return self.sensitive and self.role in ("feature", "ignore") and fits
+
 
 class Split(_Frozen):
     """How rows are dealt to train, validation and test: by whole days (UTC) or by a salted hash of the key."""
@@ -167,6 +173,27 @@ class TrainSpec(_Frozen):
     seed: int = 13
 
 
+class FairnessLimits(_Frozen):
+    """How far the groups of a sensitive column may lie from the largest one: differences at most, and the ratio of selection rates at least."""
+
+    demographic_parity_max: float | None = Field(default=None, ge=0, le=1)
+    equal_opportunity_max: float | None = Field(default=None, ge=0, le=1)
+    disparate_impact_min: float | None = Field(default=None, gt=0, le=1)
+
+    @property
+    def asked(self) -> bool:
+        return any(limit is not None for limit in (self.demographic_parity_max, self.equal_opportunity_max, self.disparate_impact_min))
+
+
+class CardSpec(_Frozen):
+    """What people should know who meet the model: it goes into the registry's model card, word for word."""
+
+    purpose: str = ""
+    intended_uses: str = ""
+    limits: str = ""
+    ethics: str = ""
+
+
 class GateSpec(_Frozen):
     """What a challenger must show before it may go live."""
 
@@ -178,6 +205,9 @@ class GateSpec(_Frozen):
     slices: tuple[str, ...] = ()
     slice_min_rows: int = Field(default=200, ge=20)
     slice_drop_max: float = Field(default=0.0, ge=0)
+    fairness: FairnessLimits = FairnessLimits()
+    latency_ms_max: float | None = Field(default=None, gt=0)
+    size_mb_max: float | None = Field(default=None, gt=0)
     approve: Literal["auto", "person"] = "auto"
     approve_within_h: int = Field(default=168, ge=1, le=8760)
 
@@ -206,6 +236,7 @@ class ModelSpec(_Frozen):
     train: TrainSpec = TrainSpec()
     gate: GateSpec = GateSpec()
     serve: ServeSpec = ServeSpec()
+    card: CardSpec = CardSpec()
 
     @model_validator(mode="after")
     def _roles_are_complete(self) -> Self:
@@ -233,6 +264,18 @@ class ModelSpec(_Frozen):
                 raise ValueError(f"gate.slices: '{name}' is no category or boolean column that rows can be cut by")
             if column.sensitive:
                 raise ValueError(f"gate.slices: '{name}' is sensitive, and a reason would tell its values")
+        return self
+
+    @model_validator(mode="after")
+    def _fairness_can_be_judged(self) -> Self:
+        if not self.gate.fairness.asked:
+            return self
+        if self.task != "binary":
+            raise ValueError(f"gate.fairness: limits are of selection, which task {self.task} does not do; the evaluation tells its rates by group")
+        if not any(column.names_groups for column in self.columns.values()):
+            raise ValueError(
+                "gate.fairness: no column is sensitive = true with type category and its values in allowed, or boolean: no groups to compare"
+            )
         return self
 
     @model_validator(mode="after")

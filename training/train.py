@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,10 +19,13 @@ from tidemill.dataset import Dataset, SplitName, describe
 from tidemill.errors import DatasetRefused
 from tidemill.layout import Layout
 from tidemill.load import load_dataset, read_manifest
-from tidemill.model import estimators, package
+from tidemill.model import estimators, package, study
+from tidemill.model.baseline import FILE as BASELINE_FILE
+from tidemill.model.baseline import Baseline
 from tidemill.model.code import FILE, load_code
 from tidemill.model.features import classes_of, features_of, labels_of
 from tidemill.model.threshold import threshold_of
+from tidemill.prepare.split import KEY_HASH
 from tidemill.spec import ModelSpec, load_spec
 from training import paths
 
@@ -39,12 +43,13 @@ def train() -> package.TrainedModel:
     frame = _labelled(dataset, layout, "train", spec)
     classes, warnings = classes_of(frame, spec), tuple(_warnings(frame, spec))
     train_rows = _rows(frame, spec, classes)
+    Baseline.of(frame, spec).save(_made(paths.MODEL) / BASELINE_FILE)
     del frame  # the rows are there twice until here
     validation_rows = _rows(_labelled(dataset, layout, "validation", spec), spec, classes)
     _refuse_one_class(train_rows, validation_rows, spec)
     started = time.monotonic()
-    fitted = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows, module)
-    fitted = estimators.calibrated(fitted, spec, train_rows, validation_rows)
+    found = estimators.fit(spec.train.estimator, spec, train_rows, validation_rows, module)
+    fitted = estimators.calibrated(found, spec, train_rows, validation_rows)
     baseline = estimators.fit("linear", spec, train_rows, validation_rows, module)
     took = time.monotonic() - started
     print(f"{spec.train.estimator} estimator and linear baseline fitted to {len(train_rows.labels):,} rows in {took:.1f} s", flush=True)
@@ -56,20 +61,28 @@ def train() -> package.TrainedModel:
         train_rows=len(train_rows.labels),
         train_period=describe(dataset, "train"),
         classes=classes,
-        warnings=warnings,
+        warnings=(*warnings, *study.given_away(train_rows, validation_rows, spec)),
+        code=settings.get("code", ""),
+        image=settings.get("image", ""),
         versions={"python": sys.version.split()[0], "tidemill": __version__} | {name: version(name) for name in PINNED},
     )
-    paths.MODEL.mkdir(parents=True, exist_ok=True)
     if spec.task == "binary":
         scores = package.Scorer(card, fitted).scores(validation_rows.features)
         threshold = threshold_of(scores, validation_rows.labels, float(train_rows.labels.mean()), spec.train.costs)
         card = card.model_copy(update={"threshold": threshold})
+    points, why_not = study.learning_curve(found, card, train_rows, validation_rows, module)
+    card = card.model_copy(update={"learning": points, "warnings": (*card.warnings, *([why_not] if why_not else []))})
     package.save(paths.MODEL, card, fitted, baseline, None if module is None else folder / FILE)
     return card
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _labelled(dataset: Dataset, layout: Layout, split: SplitName, spec: ModelSpec) -> pl.DataFrame:
-    columns = (*spec.features, spec.label, *([spec.weight] if spec.weight else []))
+    columns = (KEY_HASH, *spec.features, spec.label, *([spec.weight] if spec.weight else []))
     return load_dataset(paths.CHANNELS / split, dataset, split, layout=layout, columns=columns)
 
 

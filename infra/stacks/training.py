@@ -158,9 +158,10 @@ class TrainingStack(Stack):
         pack = self._function("pack", env.PackSettings, lake, frames=True, memory_mb=3008, timeout_s=900)
         self._lake(pack, read=("*/datasets/*", "*/rows/*", "*/packs/*"), write=("*/packs/*", "*/datasets/*"))
         pack.allow("s3:ListBucket", on=[self._data.lake.bucket_arn])  # 404 for a pack that is not there yet
-        gate = self._function("gate", env.GateSettings, ledger | lake)
-        self._ledger(gate, "GetItem", "PutItem", "ConditionCheckItem")
-        self._lake(gate, read=("*/code/*", "*/runs/*/evaluate/*"))
+        gate = self._function("gate", env.GateSettings, ledger | lake, memory_mb=512, timeout_s=60)
+        self._ledger(gate, "GetItem", "Query", "PutItem", "ConditionCheckItem")
+        self._lake(gate, read=("*/code/*", "*/runs/*/evaluate/*", "*/datasets/*/summary.json"), write=("*/runs/*/report.html",))
+        gate.allow("s3:ListBucket", on=[self._data.lake.bucket_arn])  # 404, not 403, for a summary that is gone
         register = self._function("register", env.RegisterSettings, self._common | lake | {"ALERTS_TOPIC_ARN": self._data.topic.topic_arn})
         register.allow("sns:Publish", on=[self._data.topic.topic_arn])
         self._ledger(register, "GetItem", "PutItem", "ConditionCheckItem")

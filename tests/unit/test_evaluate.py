@@ -10,12 +10,13 @@ from tests.samples import evaluation, scores, spec
 from tidemill.errors import DatasetRefused
 from tidemill.evaluate.compare import Judge, check_labels, label_facts
 from tidemill.evaluate.metrics import CLIP, Outcomes, statistics
-from tidemill.evaluate.record import Interval, Scores
+from tidemill.evaluate.record import Comparison, Evaluation, Fairness, Group, Interval, Scores
 from tidemill.evaluate.resample import MANY_DAYS, estimate, interval, plan
 from tidemill.gate import decide
 from tidemill.metric import KINDS, metrics_of
 from tidemill.model.threshold import threshold_of
-from tidemill.spec import Costs
+from tidemill.spec import Costs, FairnessLimits, GateSpec
+from tidemill.steps.register import keeps_to
 
 GATE = spec().gate
 TASKS = ("binary", "multiclass", "regression")
@@ -255,3 +256,90 @@ def test_never_promotes_below_the_floor_below_the_champion_or_uncompared(auc, va
     if not unreadable and value + above < -GATE.margin:
         assert decision.outcome == "reject"
     assert decision.reasons
+
+
+def fair(gap: tuple[float, float, float], ratio: tuple[float, float, float] = (1, 1, 1)) -> Fairness:
+    def of(three):
+        return Interval(value=three[0], low=three[1], high=three[2])
+
+    reference = Group(value="a", rows=900, rates={"selection_rate": of((0.5, 0.4, 0.6))})
+    other = Group(value="b", rows=500, rates={"selection_rate": of((0.4, 0.3, 0.5))}, gaps={"selection_rate": of(gap)}, ratio=of(ratio))
+    return Fairness(column="sex", reference="a", groups=(reference, other))
+
+
+def limited(**limits: float) -> GateSpec:
+    return GATE.model_copy(update={"fairness": FairnessLimits(**limits)})
+
+
+def test_a_group_beyond_a_limit_is_rejected_when_it_is_shown_and_held_when_it_is_not():
+    gate = limited(demographic_parity_max=0.1)
+    shown = decide(evaluation(0.7, fairness=(fair((-0.2, -0.25, -0.15)),)), gate)
+    assert shown.outcome == "reject"
+    assert shown.reasons == ("selection rate differs where sex = b beside a: -0.2 [-0.25, -0.15], at most 0.1 may be",)
+    not_shown = decide(evaluation(0.7, fairness=(fair((-0.2, -0.4, 0.05)),)), gate)
+    assert not_shown.outcome == "hold"
+    assert not_shown.reasons[0].endswith("; so few rows do not show it for sure")
+    assert decide(evaluation(0.7, fairness=(fair((-0.05, -0.3, 0.2)),)), gate).outcome == "promote"
+
+
+def test_the_four_fifths_rule_holds_both_ways():
+    gate = limited(disparate_impact_min=0.8)
+    for ratio, outcome in (((0.7, 0.65, 0.75), "reject"), ((0.7, 0.6, 0.9), "hold"), ((0.9, 0.5, 1.4), "promote"), ((1.4, 1.3, 1.5), "reject")):
+        assert decide(evaluation(0.7, fairness=(fair((0, 0, 0), ratio),)), gate).outcome == outcome
+
+
+def test_limits_of_fairness_that_cannot_be_judged_hold_the_model():
+    decision = decide(evaluation(0.7), limited(equal_opportunity_max=0.1))
+    assert (decision.outcome, decision.reasons) == (
+        "hold", ("gate.fairness cannot be judged: no sensitive column has two groups of gate.slice_min_rows = 200 rows",),
+    )  # fmt: skip
+
+
+def test_a_model_beyond_its_budget_is_rejected():
+    gate = GATE.model_copy(update={"size_mb_max": 5.0, "latency_ms_max": 20.0})
+    assert decide(evaluation(0.7, size_bytes=4_000_000, latency_ms=10), gate).outcome == "promote"
+    found = decide(evaluation(0.7, size_bytes=6_100_000, latency_ms=30), gate)
+    assert found.reasons == ("6.1 MB of model.tar.gz, at most 5 may be", "30 ms for one row, at most 20 may be")
+    assert decide(evaluation(0.7), gate).reasons[0].startswith("an unknown number of MB")
+
+
+def beside_best(gain: tuple[float, float, float], best: tuple[float, float, float]) -> Evaluation:
+    found = evaluation(0.7, 0.7, gain)
+    value, low, high = best
+    return found.model_copy(update={"best": Comparison(champion="boats/2", scores=scores(0.72), gain=Interval(value=value, low=low, high=high))})
+
+
+def test_a_challenger_as_good_as_the_champion_but_not_as_the_best_there_was_is_not_promoted():
+    equal = (0.0, -0.001, 0.001)
+    assert decide(beside_best(equal, equal), GATE).outcome == "promote"
+    held = decide(beside_best(equal, (-0.003, -0.02, 0.01)), GATE)
+    assert (held.outcome, "not shown to be as good as the best champion there was, boats/2 within 0.002" in held.reasons[0]) == ("hold", True)
+    assert decide(beside_best(equal, (-0.02, -0.03, -0.01)), GATE).outcome == "reject"
+
+
+@given(st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=60), st.floats(0.001, 0.05))
+def test_quality_cannot_go_down_a_margin_at_a_time(steps, margin):
+    """Each challenger differs from the champion by a step that is known exactly; nothing promoted is a margin below the best before it."""
+    gate = GATE.model_copy(update={"margin": margin, "floor": {}})
+
+    def exactly(name, gain):
+        return Comparison(champion=name, scores=scores(0.7), gain=Interval(value=gain, low=gain, high=gain))
+
+    quality, champion, kept_to, best = {"boats/0": 0.0}, "boats/0", None, 0.0
+    for number, step in enumerate(steps, 1):
+        name, mine = f"boats/{number}", quality[champion] + step
+        found = evaluation(0.7).model_copy(update={
+            "champion": exactly(champion, mine - quality[champion]),
+            "best": exactly(kept_to, mine - quality[kept_to]) if kept_to else None,
+        })  # fmt: skip
+        if decide(found, gate).outcome == "promote":
+            quality[name], champion, kept_to = mine, name, keeps_to(found)
+            best = max(best, mine)
+            assert mine > best - margin or mine == best
+
+
+def test_how_often_the_rows_judged_before_is_told_and_decides_nothing():
+    told = decide(evaluation(0.7), GATE, looks=2)
+    assert (told.outcome, told.reasons[-1]) == (
+        "promote", "these held-out rows judged 2 models before: the more often, the more their figures flatter",
+    )  # fmt: skip

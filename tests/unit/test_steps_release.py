@@ -59,7 +59,7 @@ def test_a_package_compared_with_another_champion_is_not_released(world):
 
 def smoke(world, score: float, named: str = "boats/1"):
     golden = evaluation(0.7).model_copy(update={"golden": (GoldenRequest(instance={"kind": "sail"}, answer={"score": 0.25, "label": False}),)})
-    world.lake.put("e.json", golden.model_dump_json().encode())
+    world.lake.put("e1.json", golden.model_dump_json().encode())
     world.endpoints.answers["candidate"] = ({"predictions": [{"score": score, "label": False}]}, named)
     return release_smoke(
         SmokeRequest(model="boats", version=1, endpoint="candidate"), ledger=world.ledger, endpoints=world.endpoints, lake=world.lake

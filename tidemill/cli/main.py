@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli import data, queues
+from tidemill.cli import data, queues, runs
 from tidemill.cli.approve import approve, reject
 from tidemill.cli.check import check
 from tidemill.cli.forget import forget
@@ -21,6 +21,7 @@ queues.register(app)
 
 
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 data.app.command()(forget)
 app.command()(rejects)
 app.command()(check)

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tidemill.metric import KINDS, Metric, Task
 
+Rate = Literal["selection_rate", "true_positive_rate", "false_positive_rate", "accuracy", "mean_prediction", "mean_absolute_error"]
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,11 +81,103 @@ class GoldenRequest(_Record):
     answer: dict[str, Any]
 
 
+class Bin(_Record):
+    """Rows with like predictions: what was predicted on the mean, and what came of it."""
+
+    rows: int
+    predicted: float
+    actual: float
+
+
+class Calibration(_Record):
+    """How far predictions can be taken at their word, by `bins` of about equal size. `error`: mean distance between predicted and actual."""
+
+    bins: tuple[Bin, ...]
+    error: float
+
+
+class Confusion(_Record):
+    """Rows by their true class (down) and the one they were called (across)."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class Group(_Record):
+    """People or things of one value of a sensitive column. rates: what the model does to them; gaps: how far from the reference group;
+    ratio: its selection rate over the reference's (binary)."""
+
+    value: str
+    rows: int
+    rates: dict[Rate, Interval]
+    gaps: dict[Rate, Interval] = {}
+    ratio: Interval | None = None
+
+
+class Fairness(_Record):
+    """One sensitive column; `reference` is its largest group, which the others are set beside."""
+
+    column: str
+    reference: str
+    groups: tuple[Group, ...]
+
+
+class Importance(_Record):
+    """How much of the primary metric is lost when a feature's values are shuffled among rows: the mean and the standard deviation of repeats."""
+
+    feature: str
+    loss: float
+    std: float
+
+
+class Reason(_Record):
+    """How far a feature's value moved one answer, in the answer's own unit; `value` is None where it is missing or sensitive."""
+
+    feature: str
+    value: str | None
+    effect: float
+
+
+class Explained(_Record):
+    """One row: what the model says on the mean, what it says here, and the features that made the difference, the strongest first."""
+
+    base: float
+    score: float
+    reasons: tuple[Reason, ...]
+
+
+class Shift(_Record):
+    """A column in the rows learned from and in the holdout: population stability index, and the share that is missing in each."""
+
+    column: str
+    psi: float
+    missing: tuple[float, float]
+
+
+class Learned(_Record):
+    """The primary metric on validation rows of a model that learned from so many rows."""
+
+    rows: int
+    value: float
+
+
+class Apart(_Record):
+    """Part of the holdout that tells something of its own: `name` says which; figures as in a slice."""
+
+    name: Literal["established", "newer", "newest"]
+    rows: int
+    challenger: Interval
+    champion: Interval | None = None
+    gain: Interval | None = None
+
+
 class Evaluation(_Record):
     """One evaluation on `rows` labelled rows over `period`.
 
     labels: rows of each class, or mean, std, min and max of a number. unreadable: why the champion could not score these rows, so
-    that there is no comparison. warnings: what a person should know before they trust the figures.
+    that there is no comparison. best: the same comparison with the best champion there was, where that is another. left_out: rows that
+    a champion had learned from, which judge nobody. holdout: hash of the files held out. warnings: what a person should know before
+    they trust the figures. importance, explained: of a sample of the rows.
     """
 
     model: str
@@ -99,7 +193,23 @@ class Evaluation(_Record):
     challenger: Scores
     baseline: Scores
     champion: Comparison | None
+    best: Comparison | None = None
     slices: tuple[Slice, ...] = ()
+    apart: tuple[Apart, ...] = ()
+    left_out: int = 0
+    holdout: str = ""
+    threshold: float | None = None
+    calibration: Calibration | None = None
+    confusion: Confusion | None = None
+    fairness: tuple[Fairness, ...] = ()
+    importance: tuple[Importance, ...] = ()
+    explained: tuple[Explained, ...] = ()
+    shift: tuple[Shift, ...] = ()
+    learning: tuple[Learned, ...] = ()
+    more_data_helps: bool | None = None
+    size_bytes: int | None = None
+    latency_ms: float | None = None
+    model_sha256: str = ""
     unreadable: str | None = None
     warnings: tuple[str, ...] = ()
     golden: tuple[GoldenRequest, ...]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tidemill.evaluate.compare import Judge, Labels
 from tidemill.evaluate.metrics import FloatArray, IntArray
-from tidemill.evaluate.record import Slice
+from tidemill.evaluate.record import Comparison, Interval, Slice
 from tidemill.evaluate.resample import plan
 from tidemill.metric import Metric, Task
 
@@ -61,20 +61,30 @@ def _slices(columns: Mapping[str, Texts]) -> list[tuple[dict[str, str], NDArray[
     return singles + pairs
 
 
-def _judged(
-    by: dict[str, str], rows: NDArray[np.bool_], holdout: Holdout, challenger: Model, champion: Model | None, primary: Metric, confidence: float, drop: float
-) -> Slice | None:  # fmt: skip
+def judge_rows(
+    rows: NDArray[np.bool_], holdout: Holdout, challenger: Model, champion: Model | None, primary: Metric, confidence: float, drop: float
+) -> tuple[Interval, Comparison | None, float | None] | None:  # fmt: skip
+    """Some of the rows alone: the challenger, the champion beside it, and p as in Slice; None where the primary metric is undefined on them."""
     labels = holdout.labels[rows]
     drawn = plan(labels, holdout.task, None if holdout.days is None else holdout.days[rows])
     judge = Judge(labels, holdout.task, drawn, confidence, only=primary)
     mine = judge.estimates(challenger.scores[rows], challenger.threshold)
     if primary not in mine.values:
         return None
+    own = judge.scores(mine)[primary]
     if champion is None:
-        return Slice(by=by, rows=len(labels), challenger=judge.scores(mine)[primary])
+        return own, None, None
     theirs = judge.estimates(champion.scores[rows], champion.threshold)
-    compared = judge.compare(mine, theirs, "", primary)
-    return Slice(
-        by=by, rows=len(labels), challenger=judge.scores(mine)[primary], champion=compared.scores[primary], gain=compared.gain,
-        p=judge.p_below(mine, theirs, primary, -drop),
-    )  # fmt: skip
+    return own, judge.compare(mine, theirs, "", primary), judge.p_below(mine, theirs, primary, -drop)
+
+
+def _judged(
+    by: dict[str, str], rows: NDArray[np.bool_], holdout: Holdout, challenger: Model, champion: Model | None, primary: Metric, confidence: float, drop: float
+) -> Slice | None:  # fmt: skip
+    found = judge_rows(rows, holdout, challenger, champion, primary, confidence, drop)
+    if found is None:
+        return None
+    own, compared, p = found
+    if compared is None:
+        return Slice(by=by, rows=int(rows.sum()), challenger=own)
+    return Slice(by=by, rows=int(rows.sum()), challenger=own, champion=compared.scores[primary], gain=compared.gain, p=p)

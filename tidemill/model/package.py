@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidemill.errors import ModelCodeFailed
+from tidemill.evaluate.record import Learned
 from tidemill.model.code import FILE, load_code
 from tidemill.spec import ModelSpec
 
@@ -21,7 +22,10 @@ BASELINE = "baseline.joblib"
 
 
 class TrainedModel(BaseModel):
-    """model.json: what was trained, on what, with which versions. `threshold`: binary; `classes`: multiclass, in the order of the scores."""
+    """model.json: what was trained, on what, with which versions.
+
+    `threshold`: binary; `classes`: multiclass, in the order of the scores. `code`: hash of the model's folder; `image`: with its digest.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +38,9 @@ class TrainedModel(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    learning: tuple[Learned, ...] = ()
+    code: str = ""
+    image: str = ""
     versions: dict[str, str]
 
 

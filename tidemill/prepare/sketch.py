@@ -62,6 +62,10 @@ class Quantiles:
         ranks = np.cumsum(weights) / weights.sum()
         return [float(values[order][min(int(np.searchsorted(ranks, share)), len(values) - 1)]) for share in shares]
 
+    def rank(self, value: float) -> float:
+        """The share of the rows at or below a value."""
+        return sum((int(np.count_nonzero(level <= value)) << i) for i, level in enumerate(self.levels)) / self.rows
+
     def _compressed(self) -> "Quantiles":
         """Halve what is over its capacity, from the bottom up: one of two neighbours goes a level higher."""
         levels, rows = [np.sort(level) for level in self.levels], self.rows

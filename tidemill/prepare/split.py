@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tidemill.spec import ModelSpec, Split
+from tidemill.spec import ModelSpec
 
 KEY_HASH = "_key_hash"
 Hashes = NDArray[np.uint64]
@@ -58,10 +58,11 @@ def file_names(rows: pl.DataFrame, spec: ModelSpec) -> pl.Series:
     """For each row the file of the part it belongs to: `train`, `validation`, `test`, or `YYYY-MM-DD`."""
     if spec.data.split.by == "time":
         return rows[spec.time].dt.strftime("%Y-%m-%d")  # type: ignore[index]  # a split by time has a time column
-    return _sides(rows[KEY_HASH], spec.data.split)
+    return sides(rows[KEY_HASH], spec.data.split.train, spec.data.split.validation)
 
 
-def _sides(hashes: pl.Series, split: Split) -> pl.Series:
+def sides(hashes: pl.Series, train: float, validation: float) -> pl.Series:
+    """train, validation or test for each KEY_HASH, given the shares of the first two."""
     share = hashes.cast(pl.Float64) / 2.0**64
-    side = pl.when(share < split.train).then(pl.lit("train"))
-    return pl.select(side.when(share < split.train + split.validation).then(pl.lit("validation")).otherwise(pl.lit("test"))).to_series()
+    side = pl.when(share < train).then(pl.lit("train"))
+    return pl.select(side.when(share < train + validation).then(pl.lit("validation")).otherwise(pl.lit("test"))).to_series()

@@ -46,17 +46,29 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
     _write(dataset, lake)
     ledger.put_run(run.model_copy(update={"dataset": dataset.id, "refused": refused}))
     lake.put(keys.dataset_fact(run.model, keys.run_id(run.epoch)), dataset_facts(dataset, keys.run_id(run.epoch)))
-    champion, summary = ledger.champion(request.model), summarize(dataset)
+    summary = summarize(dataset)
     return {
         "stop": False,
         "dataset": dataset.id,
         "dataset_uri": lake.uri(f"{keys.dataset_prefix(request.model, dataset.id)}dataset/"),
         "channels": {split: lake.uri(keys.channel_manifest(request.model, dataset.id, split)) for split in SPLITS},
-        "champion": champion.package if champion else None,
-        "champion_model": champion.model_data if champion else None,
+        **_formers(request.model, ledger, lake),
         "covers": {split: {"rows": summary.rows[split], "period": summary.periods[split]} for split in SPLITS},
         "pack": bool(packs(dataset)),
     }
+
+
+def _formers(model: str, ledger: Ledger, lake: Store) -> dict[str, Any]:
+    """The packages a challenger is set beside, and as inputs of evaluate their models and the records of what they learned from."""
+    champion = ledger.champion(model)
+    named = {"champion": champion.package if champion else None, "best": champion.keeps_to if champion else None}
+    inputs = []
+    for which, name in named.items():
+        if name is not None:
+            package = ledger.package(model, int(name.rpartition("/")[2]))
+            learned = keys.dataset_prefix(model, str(ledger.run(model, package.run).dataset))
+            inputs += [{"name": which, "uri": package.model_data}, {"name": f"{which}_dataset", "uri": lake.uri(f"{learned}dataset/")}]
+    return named | {"formers": inputs}
 
 
 def current_uploads(uploads: list[Upload]) -> list[Upload]:

@@ -1,4 +1,4 @@
-"""gate: decide on the evaluation, and write the decision down with its reasons."""
+"""gate: decide on the evaluation, write the decision down with its reasons, and the page that shows them."""
 
 from typing import Any
 
@@ -7,7 +7,9 @@ from tidemill.evaluate.record import Evaluation, Interval
 from tidemill.events import GateRequest
 from tidemill.gate import decide
 from tidemill.ports import Ledger, Store
+from tidemill.records import Run
 from tidemill.steps.pinned import pinned_spec
+from tidemill.steps.report import write_report
 
 
 def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, Any]:
@@ -15,16 +17,29 @@ def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, 
     run = ledger.run(request.model, request.epoch)
     spec = pinned_spec(run.model, run.code_hash, lake)
     evaluation = Evaluation.model_validate_json(lake.get(request.evaluation))
-    decision = decide(evaluation, spec.gate, _before(evaluation, ledger, lake))
+    decision = decide(evaluation, spec.gate, _before(evaluation, ledger, lake), looks(run, evaluation, ledger))
     if run.decision is None:
         ledger.log(
             time=request.now, model=run.model, kind="gate", subject=f"run {keys.run_id(run.epoch)}", actor="system",
             decision=decision.outcome, reasons=decision.reasons, inputs={"evaluation": lake.uri(request.evaluation), "spec": f"sha256:{run.spec_hash}"},
         )  # fmt: skip
         ledger.put_run(
-            run.model_copy(update={"evaluation": request.evaluation, "decision": decision.outcome, "reasons": (*run.reasons, *decision.reasons)})
-        )
-    return {"decision": decision.outcome, "reasons": list(decision.reasons)}
+            run.model_copy(
+                update={
+                    "evaluation": request.evaluation, "holdout": evaluation.holdout, "decision": decision.outcome,
+                    "reasons": (*run.reasons, *decision.reasons),
+                }
+            )
+        )  # fmt: skip
+    report = write_report(ledger.run(run.model, run.epoch), decision, evaluation, ledger=ledger, lake=lake)
+    return {"decision": decision.outcome, "reasons": list(decision.reasons), "report": lake.uri(report)}
+
+
+def looks(run: Run, evaluation: Evaluation, ledger: Ledger) -> int:
+    """How many earlier runs were judged by the very rows that judge this one."""
+    if not evaluation.holdout:
+        return 0
+    return sum(other.holdout == evaluation.holdout for other in ledger.runs(run.model) if other.epoch < run.epoch)
 
 
 def _before(evaluation: Evaluation, ledger: Ledger, lake: Store) -> Interval | None:

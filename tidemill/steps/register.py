@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidemill import keys
+from tidemill.card import model_card
 from tidemill.errors import ReleaseRefused
 from tidemill.evaluate.record import Evaluation
 from tidemill.events import RegisterRequest
@@ -32,6 +33,7 @@ def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, regist
         compared_with=evaluation.champion.champion if evaluation.champion else None,
         model_data=request.model_data, image=request.image, evaluation=request.evaluation, spec_hash=run.spec_hash,
         expires_at=_later(request.now, spec.gate.approve_within_h) if spec.gate.approve == "person" else None,
+        keeps_to=keeps_to(evaluation),
     )  # fmt: skip
     ledger.put_package(package)
     if spec.gate.approve == "person" and run.package is None:
@@ -40,6 +42,16 @@ def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, regist
     if spec.gate.approve == "auto":
         registry.approve(arn, "; ".join(run.reasons))
     return {"package": package.name, "package_arn": arn, "approved": spec.gate.approve == "auto"}
+
+
+def keeps_to(evaluation: Evaluation) -> str | None:
+    """The earlier package that is still to be kept up with: None once a challenger was shown to be better than it.
+
+    A margin lets an equal model through that is a little worse. Were each one measured against the last only, quality could go down a
+    margin at a time for ever.
+    """
+    former = evaluation.best or evaluation.champion
+    return None if former is None or former.gain.low > 0 else former.champion
 
 
 def _later(time: str, hours: int) -> str:
@@ -62,6 +74,14 @@ def _asks(package: Package, run: Run, spec: ModelSpec, evaluation: Evaluation, s
 
 def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Evaluation, lake: Store) -> dict[str, Any]:
     """The arguments of CreateModelPackage beside group, token and status."""
+    known = {"ContentType": "application/json", "S3Uri": lake.uri(request.evaluation)}
+    baseline = known | {"S3Uri": lake.uri(request.evaluation.rpartition("/")[0] + "/baseline.json")}
+    facts = {
+        "run": keys.run_id(run.epoch), "dataset": evaluation.dataset, "holdout": evaluation.holdout, "spec": run.spec_hash, "code": run.code_hash,
+        "image": request.image, "pipeline": evaluation.model_sha256, "report": lake.uri(keys.report(run.model, keys.run_id(run.epoch))),
+        "owners": " ".join(spec.owners),  # the values' pattern has no comma
+    }  # fmt: skip
+    learned = f"dataset {evaluation.dataset}, estimator {spec.train.estimator}, seed {spec.train.seed}"
     return {
         "ModelPackageDescription": f"{spec.question or spec.name} — {evaluation.headline} on {evaluation.period}"[:1024],
         "InferenceSpecification": {
@@ -69,12 +89,9 @@ def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Ev
             "SupportedContentTypes": ["text/csv", "application/json"],
             "SupportedResponseMIMETypes": ["application/json", "text/csv"],
         },
-        "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": lake.uri(request.evaluation)}}},
-        "CustomerMetadataProperties": {
-            "run": keys.run_id(run.epoch),
-            "dataset": evaluation.dataset,
-            "spec": run.spec_hash,
-            "code": run.code_hash,
-            "owners": " ".join(spec.owners)[:256],  # the values' pattern has no comma
-        },
+        "ModelMetrics": {"ModelQuality": {"Statistics": known}, "Explainability": {"Report": known}, "Bias": {"Report": known}},
+        "DriftCheckBaselines": {"ModelDataQuality": {"Statistics": baseline}, "ModelQuality": {"Statistics": known}},
+        "MetadataProperties": {"GeneratedBy": run.execution, "CommitId": run.code_hash},
+        "ModelCard": {"ModelCardStatus": "PendingReview", "ModelCardContent": model_card(spec, evaluation, learned, facts)},
+        "CustomerMetadataProperties": {name: value[:256] for name, value in facts.items() if value},
     }

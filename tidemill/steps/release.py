@@ -94,8 +94,9 @@ def release_finish(request: ReleaseEnd, stage: str, *, ledger: Ledger, registry:
 
 def _crown(package: Package, request: ReleaseEnd, ledger: Ledger) -> None:
     champion = Champion(
-        package=package.name, version=package.version, model_data=package.model_data, endpoint_config=str(request.endpoint_config), since=request.now
-    )
+        package=package.name, version=package.version, model_data=package.model_data, endpoint_config=str(request.endpoint_config),
+        since=request.now, keeps_to=package.keeps_to,
+    )  # fmt: skip
     ledger.set_champion(request.model, champion, replaces=ledger.champion(request.model))
 
 
