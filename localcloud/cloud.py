@@ -16,7 +16,9 @@ from localcloud.faults import Faults
 from localcloud.processes import Processes
 
 if TYPE_CHECKING:
-    from localcloud.front import Front
+    from localcloud.cloudwatch.meter import Meter
+    from localcloud.front import Front, Service
+    from localcloud.sagemaker.roles import Roles
 
 
 class PortTaken(Exception):
@@ -120,7 +122,6 @@ class LocalCloud:
         from localcloud.events.objects import ObjectEvents
         from localcloud.events.poller import QueuePollers
         from localcloud.events.rules import Rules
-        from localcloud.front import Service
         from localcloud.functions.executor import Executor
         from localcloud.functions.service import Functions
         from localcloud.glue.jobs import Jobs as GlueJobs
@@ -128,13 +129,10 @@ class LocalCloud:
         from localcloud.glue.script import Scripts
         from localcloud.iam.sts import Sts
         from localcloud.logs import LogWriter
-        from localcloud.sagemaker.endpoints import Endpoints
-        from localcloud.sagemaker.jobs import Jobs
-        from localcloud.sagemaker.registry import Registry
         from localcloud.sagemaker.roles import Roles
         from localcloud.stepfunctions.service import StateMachines
 
-        clock, authorizer, processes, work = self.clock, self.authorizer, self._processes, self._folder / "sagemaker"
+        clock, authorizer, processes = self.clock, self.authorizer, self._processes
         self.clients = clients = Clients(self.endpoint)
         self.logs = logs = LogWriter(clients, clock)
         self.bus = bus = EventBus(clients, clock, authorizer, self.faults)
@@ -147,16 +145,12 @@ class LocalCloud:
         self._executor = Executor(self._folder / "code", self._config.path(self._config.lambda_python), variables, authorizer, processes, logs, clock)
         functions = Functions(clients, self._executor, clock, authorizer, meter)
         self.stored.own["lambda"] = functions.policy
-        roles = Roles(clients, authorizer, logs, meter)
         self._machines = StateMachines(clients, bus, clock, authorizer, logs, meter)
-        endpoints = Endpoints(work, self._config, roles, bus, meter, processes, clock)
-        jobs = Jobs(work, self._config, roles, bus, logs, processes, clock)
         for service in (
             functions.service(), self._machines.service(), Stacks(clients, authorizer).service(), Rules(bus, clock).service(), Sts(authorizer).service(),
             CloudWatch(self.metrics, alarms, clock).service(), Builds(self._config, clients, bus, logs, authorizer).service(),
             GlueJobs(Runs(self._folder / "glue", Scripts(self._config, clients, authorizer, logs, processes), bus, clock), clients, clock).service(),
-            Service("sagemaker", jobs.operations() | endpoints.operations() | Registry(bus, clock).operations()),
-            Service("sagemaker-runtime", {"InvokeEndpoint": endpoints.invoke}),
+            *self._sagemaker(Roles(clients, authorizer, logs, meter), meter),
         ):  # fmt: skip
             front.add(service)
         front.listen("logs", "PutLogEvents", LogMetrics(self.metrics, clock))
@@ -168,12 +162,37 @@ class LocalCloud:
         self._pollers = QueuePollers(functions, clock)
         self._pollers.start()
 
+    def _sagemaker(self, roles: "Roles", meter: "Meter") -> "list[Service]":
+        from localcloud.front import Service
+        from localcloud.sagemaker.endpoints import Endpoints
+        from localcloud.sagemaker.jobs import Jobs
+        from localcloud.sagemaker.registry import Registry
+        from localcloud.sagemaker.tuning.service import Tunings
+
+        work = self._folder / "sagemaker"
+        endpoints = Endpoints(work, self._config, roles, self.bus, meter, self._processes, self.clock)
+        self._jobs = Jobs(work, self._config, roles, self.bus, self.logs, self._processes, self.clock)
+        self._tunings = Tunings(self._jobs, self.bus, self.clock)
+        owned = self._jobs.operations() | self._tunings.operations() | endpoints.operations() | Registry(self.bus, self.clock).operations()
+        return [Service("sagemaker", owned), Service("sagemaker-runtime", {"InvokeEndpoint": endpoints.invoke})]
+
+    def interrupt(self, training_job: str, away_s: float = 0.0, grace_s: float = 120.0) -> None:
+        """Take the spot instances of a training job away: its container gets SIGTERM, SIGKILL after `grace_s` of real time, and starts
+        anew with its checkpoints once capacity is back, `away_s` later by localcloud's clock.
+
+        Raises ValueError unless the job has EnableManagedSpotTraining and is in SecondaryStatus Training.
+        """
+        from localcloud.sagemaker.container import Interruption
+
+        self._jobs.interrupt(training_job, Interruption(away_s, grace_s))
+
     def _kill(self, access_key: str) -> bool:
         return self._executor.kill(access_key)
 
     def stop(self) -> None:
         """Stop listening and every process that was started; remove the folder if it was our own."""
         self._machines.stop_all()
+        self._tunings.close()
         self._pollers.stop()
         self.clock.stop()
         self._processes.stop_all()

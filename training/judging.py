@@ -100,6 +100,7 @@ class Judging:
             size_bytes=archive.stat().st_size,
             latency_ms=latency_ms(self._challenger.scorer, holdout.sample[0]),
             model_sha256=hashlib.sha256((folder / package.PIPELINE).read_bytes()).hexdigest(),
+            versions=card.versions,
             unreadable=self._champion.fault if self._champion is not None else None,
             warnings=(*card.warnings, *self._plan.warnings, *untold, *self._warnings(folder)),
             golden=self._golden(),

@@ -146,6 +146,10 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "UpdateLogDelivery",
     ),
     "sagemaker": _rows("training-job/{TrainingJobName}", "CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob")
+    | _rows(
+        "hyper-parameter-tuning-job/{HyperParameterTuningJobName}", "CreateHyperParameterTuningJob", "DescribeHyperParameterTuningJob",
+        "ListTrainingJobsForHyperParameterTuningJob", "StopHyperParameterTuningJob",
+    )
     | _rows("processing-job/{ProcessingJobName}", "CreateProcessingJob", "DescribeProcessingJob", "StopProcessingJob")
     | _rows("model/{ModelName}", "CreateModel", "DeleteModel", "DescribeModel")
     | _rows("endpoint-config/{EndpointConfigName}", "CreateEndpointConfig", "DeleteEndpointConfig", "DescribeEndpointConfig")
@@ -154,7 +158,10 @@ TEMPLATES: dict[str, dict[str, str]] = {
     | _rows("model-package/{ModelPackageGroupName}/*", "CreateModelPackage") | _rows("{ModelPackageArn}", "UpdateModelPackage")
     | _rows("model-package-group/{ModelPackageGroupName}", "CreateModelPackageGroup", "DeleteModelPackageGroup", "DescribeModelPackageGroup", "ListModelPackages")
     | _rows("{ResourceArn}", "AddTags", "ListTags")
-    | _rows(ALL, "ListEndpointConfigs", "ListEndpoints", "ListModelPackageGroups", "ListModels", "ListProcessingJobs", "ListTrainingJobs"),
+    | _rows(
+        ALL, "ListEndpointConfigs", "ListEndpoints", "ListHyperParameterTuningJobs", "ListModelPackageGroups", "ListModels", "ListProcessingJobs",
+        "ListTrainingJobs",
+    ),
     "sns": _rows(
         "{TopicArn}", "AddPermission", "DeleteTopic", "GetTopicAttributes", "ListSubscriptionsByTopic", "Publish", "PublishBatch", "RemovePermission",
         "SetTopicAttributes", "Subscribe",
@@ -193,6 +200,7 @@ PASSED_ROLES = {
     "lambda:CreateFunction": ("Role", "lambda.amazonaws.com"),
     "lambda:UpdateFunctionConfiguration": ("Role", "lambda.amazonaws.com"),
     "sagemaker:CreateEndpointConfig": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
+    "sagemaker:CreateHyperParameterTuningJob": ("TrainingJobDefinition.RoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateModel": ("ExecutionRoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateProcessingJob": ("RoleArn", "sagemaker.amazonaws.com"),
     "sagemaker:CreateTrainingJob": ("RoleArn", "sagemaker.amazonaws.com"),
@@ -214,8 +222,8 @@ TAGGING = {
     "sagemaker": (
         "sagemaker:AddTags",
         (
-            "CreateEndpoint", "CreateEndpointConfig", "CreateModel", "CreateModelPackage", "CreateModelPackageGroup", "CreateProcessingJob",
-            "CreateTrainingJob",
+            "CreateEndpoint", "CreateEndpointConfig", "CreateHyperParameterTuningJob", "CreateModel", "CreateModelPackage",
+            "CreateModelPackageGroup", "CreateProcessingJob", "CreateTrainingJob",
         ),
     ),
     "sns": ("sns:TagResource", ("CreateTopic",)),

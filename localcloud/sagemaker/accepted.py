@@ -1,16 +1,14 @@
 """What the Create operations take. A member that is not here, or a value that is not, is refused by name: constraints.accept."""
 
+from typing import Any
+
 from localcloud.constraints import SHOWN
 
 S3_DATA = {"S3DataType": {"S3Prefix", "ManifestFile"}, "S3Uri": None, "S3DataDistributionType": {"FullyReplicated"}}
+CLUSTER: dict[str, Any] = {"InstanceType": SHOWN, "InstanceCount": {1}, "VolumeSizeInGB": SHOWN, "VolumeKmsKeyId": SHOWN}
+ALGORITHM = {"TrainingImage": None, "TrainingInputMode": {"File"}, "MetricDefinitions": None}
 
-TRAINING_JOB = {
-    "TrainingJobName": None,
-    "HyperParameters": None,
-    "AlgorithmSpecification": {
-        "TrainingImage": None, "TrainingInputMode": {"File"}, "MetricDefinitions": None, "EnableSageMakerMetricsTimeSeries": SHOWN,
-        "ContainerEntrypoint": None, "ContainerArguments": None,
-    },
+TRAINING = {
     "RoleArn": None,
     "InputDataConfig": [
         {
@@ -19,11 +17,41 @@ TRAINING_JOB = {
         }
     ],
     "OutputDataConfig": {"S3OutputPath": None, "KmsKeyId": SHOWN, "CompressionType": {"GZIP"}},
-    "ResourceConfig": {"InstanceType": SHOWN, "InstanceCount": {1}, "VolumeSizeInGB": SHOWN, "VolumeKmsKeyId": SHOWN},
-    "StoppingCondition": {"MaxRuntimeInSeconds": None},
-    "Tags": SHOWN,
+    "ResourceConfig": CLUSTER,
+    "StoppingCondition": {"MaxRuntimeInSeconds": None, "MaxWaitTimeInSeconds": None},
+    "EnableManagedSpotTraining": None,
+    "CheckpointConfig": {"S3Uri": None, "LocalPath": None},
     "EnableNetworkIsolation": None,
     "Environment": None,
+}  # fmt: skip
+"""What a training job and the definition of a tuning job's training jobs have in common."""
+TRAINING_JOB = TRAINING | {
+    "TrainingJobName": None,
+    "HyperParameters": None,
+    "AlgorithmSpecification": ALGORITHM | {"EnableSageMakerMetricsTimeSeries": SHOWN, "ContainerEntrypoint": None, "ContainerArguments": None},
+    "ResourceConfig": CLUSTER | {"KeepAlivePeriodInSeconds": None, "InstancePreferences": [{"InstanceType": None, "InstanceCount": {1}}]},
+    "Tags": SHOWN,
+}
+SCALED = {"Name": None, "MinValue": None, "MaxValue": None, "ScalingType": None}
+TUNING_JOB = {
+    "HyperParameterTuningJobName": None,
+    "HyperParameterTuningJobConfig": {
+        "Strategy": None,
+        "StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": None, "MaxResource": None}},
+        "HyperParameterTuningJobObjective": None,
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": None, "MaxParallelTrainingJobs": None},
+        "ParameterRanges": {
+            "IntegerParameterRanges": [SCALED], "ContinuousParameterRanges": [SCALED], "CategoricalParameterRanges": [{"Name": None, "Values": None}],
+        },
+        "TrainingJobEarlyStoppingType": None,
+        "TuningJobCompletionCriteria": {
+            "TargetObjectiveMetricValue": None, "BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": None},
+            "ConvergenceDetected": {"CompleteOnConvergence": {"Disabled"}},
+        },
+        "RandomSeed": None,
+    },
+    "TrainingJobDefinition": TRAINING | {"DefinitionName": None, "StaticHyperParameters": None, "AlgorithmSpecification": ALGORITHM},
+    "Tags": SHOWN,
 }  # fmt: skip
 S3_INPUT = S3_DATA | {"LocalPath": None, "S3InputMode": {"File"}, "S3CompressionType": {"None"}}
 PROCESSING_JOB = {
@@ -33,7 +61,7 @@ PROCESSING_JOB = {
         "Outputs": [{"OutputName": None, "S3Output": {"S3Uri": None, "LocalPath": None, "S3UploadMode": {"EndOfJob"}}}],
         "KmsKeyId": SHOWN,
     },
-    "ProcessingResources": {"ClusterConfig": TRAINING_JOB["ResourceConfig"]},
+    "ProcessingResources": {"ClusterConfig": CLUSTER},
     "StoppingCondition": {"MaxRuntimeInSeconds": None},
     "AppSpecification": {"ImageUri": None, "ContainerEntrypoint": None, "ContainerArguments": None},
     "Environment": None,

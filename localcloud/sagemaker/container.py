@@ -14,7 +14,7 @@ from localcloud.config import LocalConfig
 from localcloud.processes import Child, Processes, base_environment
 from localcloud.sagemaker.roles import Roles
 
-GRACE_S = 120
+GRACE_S = 120.0
 """Between SIGTERM and SIGKILL. docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopTrainingJob.html"""
 POLL_S = 0.05
 DEFAULT_RUNTIME_S = 86_400
@@ -24,20 +24,59 @@ class JobFailed(Exception):
     """The job ends as Failed with this FailureReason."""
 
 
+class Interrupted(Exception):
+    """The instance was taken away while the container ran."""
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """Spot capacity that is taken away: what runs there gets SIGTERM, SIGKILL `grace_s` later, and new capacity comes after `away_s`."""
+
+    away_s: float = 0.0
+    grace_s: float = GRACE_S
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long a container may run, in real time, and the SecondaryStatus of a job whose container ran longer."""
+
+    seconds: float
+    exceeded: str = "MaxRuntimeExceeded"
+
+
+def no_one(*_: Any) -> None:
+    """Who watches a job that nobody watches."""
+
+
 @dataclass
 class Job:
-    """A job as its Describe shows it, and who wants it to stop."""
+    """A job as its Describe shows it, who wants it to stop, and who is told what becomes of it.
+
+    `watch` gets the name and value of each metric that the log shows; `ended` is called once, when the last status is set.
+    """
 
     kind: str
     name: str
     described: dict[str, Any]
     clients: Clients
     stopping: threading.Event = field(default_factory=threading.Event)
-    out_of_time: bool = False
+    exceeded: str = ""
+    interruption: Interruption | None = None
+    idle_s: float = 0.0
+    watch: Callable[[str, float], None] = no_one
+    ended: Callable[[], None] = no_one
 
     @property
     def arn(self) -> str:
         return str(self.described[f"{self.kind}JobArn"])
+
+    @property
+    def status(self) -> str:
+        return str(self.described[f"{self.kind}JobStatus"])
+
+    @property
+    def max_runtime_s(self) -> float:
+        return float(self.described.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S))
 
 
 class Containers:
@@ -48,8 +87,8 @@ class Containers:
         self._roles = roles
         self._processes = processes
 
-    def run(self, job: Job, folder: Path, image_uri: str, command: list[str], on_line: Callable[[str], None]) -> int:
-        """The exit code, as docker tells it. Raises JobFailed, RoleDenied, ConfigError."""
+    def run(self, job: Job, folder: Path, image_uri: str, command: list[str], on_line: Callable[[str], None], limit: Limit) -> int:
+        """The exit code, as docker tells it. Raises JobFailed, Interrupted, RoleDenied, ConfigError."""
         p, role = job.described, job.described["RoleArn"]
         image = self._config.image(image_uri)
         if command[0] not in image.commands:
@@ -66,23 +105,28 @@ class Containers:
             write(line)
             on_line(line)
 
-        child = self._processes.start(argv, env=env, cwd=folder, on_line=told)
-        code = self._wait(job, child, p.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_S))
+        code = _wait(job, self._processes.start(argv, env=env, cwd=folder, on_line=told), limit)
         return code if code >= 0 else 128 - code
 
-    def _wait(self, job: Job, child: Child, limit_s: float) -> int:
-        """Until it ends; SIGTERM when it is told to stop or out of time, SIGKILL when that does not help."""
-        ends, kill_at = time.monotonic() + limit_s, float("inf")
-        while True:
-            try:
-                return child.wait(POLL_S)
-            except subprocess.TimeoutExpired:
-                now = time.monotonic()
-            if now >= ends and not job.stopping.is_set():
-                job.out_of_time = True
-                job.stopping.set()
-            if job.stopping.is_set() and kill_at == float("inf"):
-                child.signal_group(signal.SIGTERM)
-                kill_at = now + GRACE_S
-            if now >= kill_at:
-                child.signal_group(signal.SIGKILL)
+
+def _wait(job: Job, child: Child, limit: Limit) -> int:
+    """Until it ends; SIGTERM when it is told to stop, interrupted or out of time, SIGKILL when that does not help."""
+    ends, kill_at = time.monotonic() + limit.seconds, float("inf")
+    while True:
+        try:
+            code = child.wait(POLL_S)
+            break
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+        if now >= ends and not job.stopping.is_set():
+            job.exceeded = limit.exceeded
+            job.stopping.set()
+        grace_s = GRACE_S if job.stopping.is_set() else job.interruption.grace_s if job.interruption else None
+        if grace_s is not None and kill_at == float("inf"):
+            child.signal_group(signal.SIGTERM)
+            kill_at = now + grace_s
+        if now >= kill_at:
+            child.signal_group(signal.SIGKILL)
+    if kill_at < float("inf") and not job.stopping.is_set():
+        raise Interrupted
+    return code

@@ -12,6 +12,7 @@ from localcloud import REGION
 from localcloud.clients import Clients
 from localcloud.errors import ServiceError
 
+OPT_ML = "/opt/ml"
 NO_OBJECTS = (
     'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the selected region ({region}), '
     'that objects exist under that S3 prefix, and that the role "{role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
@@ -39,15 +40,16 @@ def check_input(source: dict[str, Any], role: str, clients: Clients) -> None:
         raise ServiceError("ValidationException", told)
 
 
-def download(source: dict[str, Any], target: Path, clients: Clients) -> None:
-    """Bring an S3DataSource or S3Input to a folder: an S3Prefix, or the files a ManifestFile lists. Raises DataError.
+def download(source: dict[str, Any], target: Path, clients: Clients, *, needed: bool = True) -> None:
+    """Bring an S3DataSource or S3Input to a folder: an S3Prefix, or the files a ManifestFile lists. Raises DataError, also
+    when there is nothing that is `needed`.
 
     Source: docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
     """
     target.mkdir(parents=True, exist_ok=True)
     try:
         wanted = list(_wanted(source, clients))
-        if not wanted:
+        if needed and not wanted:
             raise DataError(f'Data download failed:No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source.')
         for bucket, name, relative in wanted:
             path = inside(target, relative)
@@ -77,6 +79,16 @@ def inside(folder: Path, relative: str) -> Path:
     return folder / relative
 
 
+def local(folder: Path, path: str) -> Path:
+    """A container path below /opt/ml, in the job's folder. Raises DataError."""
+    try:
+        if path.startswith(f"{OPT_ML}/"):
+            return inside(folder, path.removeprefix(f"{OPT_ML}/"))
+    except ValueError:
+        pass
+    raise DataError(f"LocalPath {path} is not below {OPT_ML}")
+
+
 def upload_archive(folder: Path, uri: str, clients: Clients) -> None:
     """The folder's content as a tar.gz object. Raises DataError."""
     archive = folder.with_name(f"{folder.name}.tar.gz")
@@ -84,7 +96,7 @@ def upload_archive(folder: Path, uri: str, clients: Clients) -> None:
         for path in sorted(folder.iterdir()):
             tar.add(path, arcname=path.name)
     bucket, key = split_uri(uri)
-    _put(archive, bucket, key, clients)
+    put(archive, bucket, key, clients)
 
 
 def upload_folder(folder: Path, uri: str, clients: Clients) -> None:
@@ -92,10 +104,11 @@ def upload_folder(folder: Path, uri: str, clients: Clients) -> None:
     bucket, key = split_uri(uri)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            _put(path, bucket, f"{key.rstrip('/')}/{path.relative_to(folder)}", clients)
+            put(path, bucket, f"{key.rstrip('/')}/{path.relative_to(folder)}", clients)
 
 
-def _put(path: Path, bucket: str, key: str, clients: Clients) -> None:
+def put(path: Path, bucket: str, key: str, clients: Clients) -> None:
+    """One file as one object. Raises DataError."""
     try:
         clients("s3").upload_file(str(path), bucket, key)
     except (ClientError, S3UploadFailedError) as error:

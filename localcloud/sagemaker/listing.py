@@ -6,6 +6,8 @@ from localcloud.constraints import only
 
 PAGE = 10
 """Source: MaxResults of the List operations, docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListTrainingJobs.html"""
+OBJECTIVE = "FinalObjectiveMetricValue"
+"""A SortBy of training jobs of a tuning job, which then have a member of that name."""
 COMMON = (
     "NameContains", "CreationTimeAfter", "CreationTimeBefore", "LastModifiedTimeAfter", "LastModifiedTimeBefore", "MaxResults", "NextToken", "SortBy",
     "SortOrder",
@@ -17,7 +19,8 @@ def page(operation: str, p: dict[str, Any], items: list[dict[str, Any]], answer:
     parameter → member that must be equal. Raises NotSupported for any other filter."""
     only(operation, p, (*COMMON, *filters))
     found = [item for item in items if _wanted(p, item, name) and all(p.get(key) in (None, item.get(member)) for key, member in filters.items())]
-    order = {"Name": name, "Status": next((member for member in filters.values() if member.endswith("Status")), name)}.get(p.get("SortBy", ""))
+    status = next((member for member in filters.values() if member.endswith("Status")), name)
+    order = {"Name": name, "Status": status, OBJECTIVE: OBJECTIVE}.get(p.get("SortBy", ""))
     found.sort(key=lambda item: item[order or "CreationTime"], reverse=p.get("SortOrder", "Descending") != "Ascending")
     start, size = int(p.get("NextToken") or 0), p.get("MaxResults") or PAGE
     rest = {"NextToken": str(start + size)} if start + size < len(found) else {}

@@ -1,5 +1,6 @@
 """What SageMaker does in a role's name: assume it, pull the image, write the log, publish metrics."""
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,12 +69,13 @@ class Roles:
 
 
 class MetricReader:
-    """Reads an algorithm's metrics out of its log lines, by the regular expressions of MetricDefinitions.
+    """Reads an algorithm's metrics out of its log lines, by the regular expressions of MetricDefinitions; tells each value it finds.
 
     Source: docs.aws.amazon.com/sagemaker/latest/dg/define-train-metrics.html
     """
 
-    def __init__(self, definitions: list[dict[str, Any]]) -> None:
+    def __init__(self, definitions: list[dict[str, Any]], tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
         self._definitions = [(definition["Name"], re.compile(definition["Regex"])) for definition in definitions]
         self.values: dict[str, float] = {}
 
@@ -81,4 +83,7 @@ class MetricReader:
         for name, regex in self._definitions:
             for match in regex.finditer(line):
                 with suppress(ValueError, IndexError):  # a match that is no number is no metric
-                    self.values[name] = float(match[1])
+                    value = float(match[1])
+                    if math.isfinite(value):  # CloudWatch takes no other
+                        self.values[name] = value
+                        self._tell(name, value)

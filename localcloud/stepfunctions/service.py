@@ -38,11 +38,12 @@ LOG_DELIVERY = (
 """What the machine's role needs to log. docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html"""
 MANAGED_RULES = {
     "arn:aws:states:::sagemaker:createTrainingJob.sync": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync": "StepFunctionsGetEventsForSageMakerTuningJobsRule",
     "arn:aws:states:::sagemaker:createProcessingJob.sync": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
 }
 """The EventBridge rules that AWS makes, with the machine's role, to learn that a job ended.
 
-Source: docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
+Sources: docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html and …/sample-hyper-tuning.html
 """
 PAGE = 100
 METRICS = {"SUCCEEDED": "ExecutionsSucceeded", "FAILED": "ExecutionsFailed", "TIMED_OUT": "ExecutionsTimedOut", "ABORTED": "ExecutionsAborted"}

@@ -36,6 +36,7 @@ JOBS = {
         done="SUCCEEDED", failed=frozenset({"FAILED", "STOPPED", "TIMEOUT", "ERROR", "EXPIRED"}),
         stopped=lambda named: {"JobName": named["JobName"], "JobRunIds": [named["RunId"]]}, shown="JobRun",
     ),
+    ("sagemaker", "createHyperParameterTuningJob"): _of_sagemaker("HyperParameterTuning"),
     ("sagemaker", "createProcessingJob"): _of_sagemaker("Processing"),
     ("sagemaker", "createTrainingJob"): _of_sagemaker("Training"),
 }  # fmt: skip

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from examples import follow
 from localcloud.cloud import LocalCloud
 from localcloud.cloudformation.assembly import deploy
 from localcloud.config import load_config
 from tidemill.adapters.ledger import DynamoLedger
+from tidemill.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600  # a training run on a machine that others use
@@ -142,3 +144,17 @@ def cloud() -> LocalCloud:
 def stage(cloud, assembly) -> Deployment:
     outputs = deploy(assembly, cloud.clients)
     return Deployment(cloud, {key: value for stack in outputs.values() for key, value in stack.items()})
+
+
+@pytest.fixture
+def typed(stage, monkeypatch) -> Any:
+    """A command as a person types it, with the account's own credentials; its output, once it went well."""
+    for name, value in (stage.cloud.clients.account_environment() | {"TIDEMILL_STAGE": "local"}).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    return run

@@ -187,6 +187,47 @@ def test_the_challenger_is_compared_with_the_champion_on_the_same_rows(stage):
     assert_answers_as(stage, "flights/3")
 
 
+def test_what_a_person_wants_to_know_of_a_package_is_in_the_registry(stage):
+    arn = stage.ledger.package("flights", 3).arn
+    package = stage.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    card = json.loads(package["ModelCard"]["ModelCardContent"])
+    groups = {group["name"] for group in card["evaluation_details"][0]["metric_groups"]}
+    assert {"challenger", "champion flights/1", "linear baseline", "AUC lost without a feature"} <= groups
+    baseline = package["DriftCheckBaselines"]["ModelDataQuality"]["Statistics"]["S3Uri"]
+    stored = json.loads(stage.lake(baseline.partition("//")[2].partition("/")[2]))
+    assert stored["profile"]["columns"]["distance"]["count"] == package_rows(stage, "flights/3")
+    assert package["CustomerMetadataProperties"].keys() >= {"run", "dataset", "holdout", "spec", "code", "image", "pipeline", "report", "owners"}
+
+
+def package_rows(stage: Deployment, name: str) -> int:
+    record = stage.ledger.package("flights", int(name.partition("/")[2]))
+    data = stage.lake(record.model_data.partition("//")[2].partition("/")[2])
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return json.load(archive.extractfile("./model.json"))["train_rows"]
+
+
+def test_runs_are_told_shown_and_set_side_by_side(stage, typed, tmp_path):
+    runs = [run for run in stage.ledger.runs("flights") if run.evaluation]
+    first, last = runs[0].epoch, runs[-1].epoch
+    told = typed("runs", "list", "flights")
+    assert "promote" in told
+    assert "challenger" in typed("runs", "show", "flights", str(last))
+    assert json.loads(typed("runs", "show", "flights", str(last), "--json"))["evaluation"]["champion"]["champion"] == "flights/1"
+    page = tmp_path / "page.html"
+    typed("runs", "report", "flights", str(last), "-o", str(page))
+    assert "<strong>Promoted</strong>" in page.read_text()
+    side_by_side = typed("runs", "compare", "flights", str(first), str(last))
+    assert "each on its own held-out rows" in side_by_side
+    assert "spec: the same" in side_by_side
+
+
+def test_a_run_is_made_again_from_its_record_bit_by_bit(stage, typed):
+    last = next(run for run in reversed(stage.ledger.runs("flights")) if run.evaluation)
+    found = json.loads(typed("reproduce", "flights", str(last.epoch), "--json"))
+    assert (found["same_metrics"], found["same_model"], found["versions"]) == (True, True, {})
+    assert found["metrics"].keys() >= {"roc_auc", "log_loss"}
+
+
 def test_a_package_that_no_gate_promoted_is_not_released_whoever_approves_it(stage):
     before = stage.ledger.champion("flights")
     sagemaker, number = stage.client("sagemaker"), stage.runs("ReleaseMachine") + 1
@@ -232,6 +273,7 @@ UNNEEDED = (
     ("Finish", "dynamodb:DeleteItem", "when an upload is parked: its mark goes"),
     ("Finish", "dynamodb:BatchGetItem", "when uploads are open as a run ends"),
     ("Prepare", "s3:ListBucket", "a missing upload must be told from a forbidden one"),
+    ("Gate", "s3:ListBucket", "a summary that is gone must be told from a forbidden one"),
     ("Training", "glue:*", "when an upload is large: tests/cloud/test_large.py"),
     ("Training", "lambda:InvokeFunction *:function:*PreparedLarge*", "when an upload is large: tests/cloud/test_large.py"),
     ("PrepareLarge", "*", "when an upload is large: tests/cloud/test_large.py"),

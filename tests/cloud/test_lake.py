@@ -7,14 +7,12 @@ from typing import Any
 import polars as pl
 import pytest
 from botocore.exceptions import ClientError
-from typer.testing import CliRunner
 
 from tests.cloud.conftest import Deployment
 from tests.parts import UNTIMED, Row, write_part
 from tests.samples import spec
 from tidemill import keys
 from tidemill.cli.flights import month_csv
-from tidemill.cli.main import app
 from tidemill.dataset import SPLITS, Candidate, Dataset, assemble
 from tidemill.layout import Layout
 from tidemill.load import load_dataset
@@ -89,19 +87,11 @@ def test_packs_of_the_real_function_hold_the_same_rows(stage, rows, packed, tmp_
 
 
 @pytest.fixture
-def command(stage: Deployment, monkeypatch) -> Any:
+def command(stage: Deployment, typed) -> Any:
     """A command line with the account's key, on flights that were learned from at least once."""
     if not any(run.dataset for run in stage.ledger.runs("flights")):
         assert stage.learn("flights/data/2013-01.csv", month_csv(1))["status"] == "SUCCEEDED"
-    for name, value in (stage.cloud.clients.account_environment() | {"TIDEMILL_STAGE": "local"}).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(app, list(arguments))
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    return run
+    return typed
 
 
 def test_the_commands_find_the_stage_and_tell_its_record(stage, command, tmp_path):

@@ -20,6 +20,8 @@ def train() -> None:
     if "on_term" in wanted:
         signal.signal(signal.SIGTERM, lambda *_: save_and_exit(wanted["on_term"]))
     print(f"loss=0.25; accuracy={wanted.get('accuracy', '0.5')};", flush=True)
+    score(wanted)
+    checkpoint(wanted)
     time.sleep(float(wanted.get("sleep_s", 0)))
     if "fail" in wanted:
         (OPT_ML / "output/failure").write_text(wanted["fail"])
@@ -30,6 +32,29 @@ def train() -> None:
     config = {path.stem: json.loads(path.read_text()) for path in (OPT_ML / "input/config").iterdir()}
     keys = {name: value for name, value in os.environ.items() if name in KEYS}
     (OPT_ML / "model/model.json").write_text(json.dumps({"seen": seen, "keys": keys, "config": config}))
+
+
+def score(wanted: dict[str, str]) -> None:
+    """Write an objective: what `scores` lists, one an epoch, or the height of a hill at `x`. `hold` waits to be stopped."""
+    if "x" in wanted:
+        print(f"score={-((float(wanted['x']) - 0.3) ** 2)};", flush=True)
+    for text in filter(None, wanted.get("scores", "").split(",")):
+        if text == "hold":
+            time.sleep(60)
+        print(f"score={text};", flush=True)
+
+
+def checkpoint(wanted: dict[str, str]) -> None:
+    """Count the starts in a file of the checkpoints; wait to be interrupted in the first `interrupted` of them."""
+    if "interrupted" in wanted:
+        if "deaf" in wanted:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        starts = OPT_ML / wanted.get("checkpoints", "checkpoints") / "starts"
+        number = int(starts.read_text()) + 1 if starts.exists() else 1
+        starts.write_text(str(number))
+        print(f"start {number}", flush=True)
+        if number <= int(wanted["interrupted"]):
+            time.sleep(60)
 
 
 def save_and_exit(text: str) -> None:

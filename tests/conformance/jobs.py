@@ -95,3 +95,63 @@ def s3_input(name, uri, kind="S3Prefix", path=None):
         "InputName": name,
         "S3Input": {"S3Uri": uri, "LocalPath": path or f"/opt/ml/processing/input/{name}", "S3DataType": kind, "S3InputMode": "File"},
     }
+
+
+class Tuning:
+    """A hyperparameter tuning job under test. `config`, `definition`: members beside or instead of those it always has."""
+
+    def __init__(self, account, bucket, role, ranges, config=None, definition=None, **settings):
+        self.account, self.sagemaker = account, account.client("sagemaker")
+        request = tuning(account, bucket, role, ranges, config, definition) | settings
+        self.name = request["HyperParameterTuningJobName"]
+        self.arn = self.sagemaker.create_hyper_parameter_tuning_job(**request)["HyperParameterTuningJobArn"]
+
+    def describe(self):
+        return self.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
+
+    def ended(self):
+        return until(lambda: self.describe()["HyperParameterTuningJobStatus"] not in ("InProgress", "Stopping") and self.describe())
+
+    def trials(self, **more):
+        name = {"HyperParameterTuningJobName": self.name, "MaxResults": 100}
+        return self.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(**name | more)["TrainingJobSummaries"]
+
+    def tuned(self):
+        """The hyperparameters of the training jobs, in their order."""
+        return [trial["TunedHyperParameters"] for trial in self.trials()]
+
+    def stop(self):
+        self.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
+
+
+def tuning(account, bucket, role, ranges, config=None, definition=None):
+    """The request that makes a tuning job: three training jobs, one at a time."""
+    limits = {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 1}
+    spec = {"TrainingImage": IMAGE, "TrainingInputMode": "File", "MetricDefinitions": [{"Name": "score", "Regex": "score=(.*?);"}]}
+    return {
+        "HyperParameterTuningJobName": account.name("tune"),
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random", "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"}, "ResourceLimits": limits,
+            "ParameterRanges": ranges,
+        } | (config or {}),
+        "TrainingJobDefinition": {
+            "AlgorithmSpecification": spec, "RoleArn": role, "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/out"}, "ResourceConfig": RUNTIME,
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        } | (definition or {}),
+    }  # fmt: skip
+
+
+def limits(number, parallel=1):
+    return {"ResourceLimits": {"MaxNumberOfTrainingJobs": number, "MaxParallelTrainingJobs": parallel}}
+
+
+def continuous(name, low, high, scale="Linear"):
+    return {"ContinuousParameterRanges": [{"Name": name, "MinValue": str(low), "MaxValue": str(high), "ScalingType": scale}]}
+
+
+def integer(name, low, high, scale="Linear"):
+    return {"IntegerParameterRanges": [{"Name": name, "MinValue": str(low), "MaxValue": str(high), "ScalingType": scale}]}
+
+
+def categorical(name, *values):
+    return {"CategoricalParameterRanges": [{"Name": name, "Values": list(values)}]}

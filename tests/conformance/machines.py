@@ -9,7 +9,7 @@ from localcloud import ACCOUNT, REGION
 from tests.conformance.conftest import allow, until
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/test-image:1"
-RULES = [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")]
+RULES = [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing", "Tuning")]
 MANAGED = allow(["events:PutTargets", "events:PutRule", "events:DescribeRule"], RULES)
 EVERYTHING = allow("*", "*")
 INVOKE = "arn:aws:states:::lambda:invoke"

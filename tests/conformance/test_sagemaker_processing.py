@@ -5,6 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import ACCOUNT, REGION
 from tests.conformance.jobs import EVERYTHING, IMAGE, RUNTIME, Training, channel, processing, put, refused, s3_input, watch
 
 
@@ -56,6 +57,7 @@ def test_a_processing_job_without_data_or_outside_opt_ml_fails(account, bucket, 
 # Refused by name
 
 
+PLAN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-plan/a-plan"
 FILE_SYSTEM = {"FileSystemId": "fs-12345678901", "FileSystemAccessMode": "ro", "FileSystemType": "EFS", "DirectoryPath": "/"}
 
 
@@ -66,16 +68,15 @@ def s3_source(**more):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining"),
         ({"EnableInterContainerTrafficEncryption": True}, "EnableInterContainerTrafficEncryption"),
         ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["s-1"]}}, "VpcConfig"),
-        ({"CheckpointConfig": {"S3Uri": "s3://b/x"}}, "CheckpointConfig"),
+        ({"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/x"}}, "TensorBoardOutputConfig"),
         ({"RetryStrategy": {"MaximumRetryAttempts": 1}}, "RetryStrategy"),
         ({"spec": {"TrainingInputMode": "Pipe"}}, "AlgorithmSpecification.TrainingInputMode=Pipe"),
         ({"ResourceConfig": RUNTIME | {"InstanceCount": 2}}, "ResourceConfig.InstanceCount=2"),
-        ({"ResourceConfig": RUNTIME | {"KeepAlivePeriodInSeconds": 60}}, "ResourceConfig.KeepAlivePeriodInSeconds"),
+        ({"ResourceConfig": RUNTIME | {"TrainingPlanArn": PLAN}}, "ResourceConfig.TrainingPlanArn"),
         ({"OutputDataConfig": {"S3OutputPath": "s3://b/o", "CompressionType": "NONE"}}, "OutputDataConfig.CompressionType=NONE"),
-        ({"StoppingCondition": {"MaxRuntimeInSeconds": 5, "MaxWaitTimeInSeconds": 9}}, "StoppingCondition.MaxWaitTimeInSeconds"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 5, "MaxPendingTimeInSeconds": 7200}}, "StoppingCondition.MaxPendingTimeInSeconds"),
         ({"InputDataConfig": [channel("c", "s3://b/x", CompressionType="Gzip")]}, "InputDataConfig.CompressionType=Gzip"),
         ({"InputDataConfig": [channel("c", "s3://b/x", RecordWrapperType="RecordIO")]}, "InputDataConfig.RecordWrapperType=RecordIO"),
         ({"InputDataConfig": [channel("c", "s3://b/x", InputMode="FastFile")]}, "InputDataConfig.InputMode=FastFile"),
@@ -103,7 +104,7 @@ def test_what_a_processing_job_here_cannot_do_is_refused_by_name(account, role, 
     refused("NotSupportedByLocalcloud", named, lambda: processing(account, role, **settings))
 
 
-@pytest.mark.parametrize("operation", ["create_transform_job", "create_hyper_parameter_tuning_job", "create_auto_ml_job", "create_pipeline"])
+@pytest.mark.parametrize("operation", ["create_transform_job", "create_compilation_job", "create_auto_ml_job", "create_pipeline"])
 def test_other_operations_are_refused_by_name(account, operation):
     client = account.client("sagemaker")
     name = "".join(word.title() for word in operation.split("_")).replace("AutoMl", "AutoML")
@@ -137,4 +138,4 @@ def test_jobs_are_listed_by_name_and_status_in_pages(account, bucket, role):
     assert listed(MaxResults=1, SortBy="CreationTime") == [f"{word}-2"]
     pages = jobs[0].sagemaker.get_paginator("list_training_jobs").paginate(NameContains=word, PaginationConfig={"PageSize": 2})
     assert len([j for p in pages for j in p["TrainingJobSummaries"]]) == 3
-    refused("NotSupportedByLocalcloud", "WarmPoolStatusEquals of ListTrainingJobs", lambda: listed(WarmPoolStatusEquals="InUse"))
+    refused("NotSupportedByLocalcloud", "TrainingPlanArnEquals of ListTrainingJobs", lambda: listed(TrainingPlanArnEquals=PLAN))

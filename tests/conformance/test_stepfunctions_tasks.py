@@ -9,6 +9,7 @@ import pytest
 
 from localcloud import ACCOUNT, REGION
 from tests.conformance.conftest import allow, until
+from tests.conformance.jobs import continuous, limits, tuning
 from tests.conformance.machines import ECHO, EVERYTHING, IMAGE, INVOKE, MANAGED, Machine, failing, task, training
 
 
@@ -164,6 +165,71 @@ def test_stopping_an_execution_stops_its_job(account, bucket):
     done = machine.ended(execution)
     assert (done["status"], done["error"], done["cause"]) == ("ABORTED", "Enough", "of it")
     until(lambda: sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "Stopped")
+
+
+def tuned(account, bucket, config=None, **static):
+    role = account.role("sagemaker.amazonaws.com", EVERYTHING)
+    arguments = tuning(account, bucket, role, continuous("x", 0, 1), limits(2) | (config or {}), {"StaticHyperParameters": static})
+    return arguments["HyperParameterTuningJobName"], role, task("arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync", arguments)
+
+
+def test_a_tuning_job_is_waited_for_and_its_description_is_the_result(account, bucket):
+    name, _, states = tuned(account, bucket)
+    answer = Machine(account, states, EVERYTHING).output()
+    assert (answer["HyperParameterTuningJobName"], answer["HyperParameterTuningJobStatus"]) == (name, "Completed")
+    assert answer["TrainingJobStatusCounters"]["Completed"] == 2
+    best = answer["BestTrainingJob"]
+    assert best["TrainingJobName"].startswith(f"{name}-00")
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] <= 0
+    assert 0 <= float(best["TunedHyperParameters"]["x"]) <= 1
+
+
+def test_a_failed_tuning_job_is_a_task_failed_with_the_description_as_cause(account, bucket):
+    _, _, states = tuned(account, bucket, fail="bad data")
+    error, cause = Machine(account, states, EVERYTHING).failure()
+    assert error == "States.TaskFailed"
+    assert json.loads(cause)["FailureReason"].startswith("All training jobs failed.")
+
+
+def test_a_tuning_job_that_cannot_be_created_is_sagemakers_exception(account, bucket):
+    _, _, states = tuned(account, bucket, {"ParameterRanges": {}})
+    error, cause = Machine(account, states, EVERYTHING).failure()
+    assert error == "SageMaker.AmazonSageMakerException"
+    assert "at least one range (Service: AmazonSageMaker; Status Code: 400; Error Code: ValidationException; Request ID: " in cause
+
+
+def test_stopping_an_execution_stops_its_tuning_job(account, bucket):
+    name, _, states = tuned(account, bucket, sleep_s="60")
+    machine = Machine(account, states, EVERYTHING)
+    execution = machine.start()
+    sagemaker = account.client("sagemaker")
+    described = lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)  # noqa: E731
+    until(lambda: sagemaker.list_hyper_parameter_tuning_jobs(NameContains=name)["HyperParameterTuningJobSummaries"])
+    until(lambda: described()["TrainingJobStatusCounters"]["InProgress"] == 1)
+    machine.client.stop_execution(executionArn=execution)
+    assert machine.ended(execution)["status"] == "ABORTED"
+    until(lambda: described()["HyperParameterTuningJobStatus"] == "Stopped")
+    assert described()["TrainingJobStatusCounters"]["Stopped"] == 1
+
+
+def test_a_machine_that_tunes_needs_its_permissions(account, bucket):
+    # the policy of docs.aws.amazon.com/step-functions/latest/dg/sample-hyper-tuning.html: its managed rule is named …TuningJobsRule
+    name, role, states = tuned(account, bucket)
+    states["A"]["Arguments"]["Tags"] = [{"Key": "k", "Value": "v"}]
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:hyper-parameter-tuning-job/{name}"
+    failing(account, states, "AccessDeniedException", "is not authorized to create managed-rule", allow("sagemaker:*", "*"))
+    machine = Machine(account, states, MANAGED)
+    passed = allow("iam:PassRole", role, StringEquals={"iam:PassedToService": "sagemaker.amazonaws.com"})
+    for missing, grant in (
+        ("sagemaker:CreateHyperParameterTuningJob", allow("sagemaker:CreateHyperParameterTuningJob", arn)),
+        ("sagemaker:AddTags", allow("sagemaker:AddTags", arn)),
+        ("iam:PassRole", passed),
+    ):
+        error, cause = machine.failure()
+        assert (error, f"is not authorized to perform: {missing} on resource" in cause) == ("SageMaker.AmazonSageMakerException", True)
+        account.grant(machine.role, grant)
+    account.grant(machine.role, allow("sagemaker:DescribeHyperParameterTuningJob", arn))
+    assert machine.output()["HyperParameterTuningJobStatus"] == "Completed"
 
 
 def test_a_processing_job_is_waited_for(account, bucket):

@@ -12,6 +12,7 @@ from tidemill.cli.check import check
 from tidemill.cli.forget import forget
 from tidemill.cli.new import new
 from tidemill.cli.rejects import rejects
+from tidemill.cli.reproduce import reproduce
 from tidemill.cli.stage import Commands
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(check)
 app.command()(new)
 app.command()(approve)
 app.command()(reject)
+app.command()(reproduce)
 
 
 class Example(StrEnum):

@@ -177,7 +177,7 @@ class Evaluation(_Record):
     labels: rows of each class, or mean, std, min and max of a number. unreadable: why the champion could not score these rows, so
     that there is no comparison. best: the same comparison with the best champion there was, where that is another. left_out: rows that
     a champion had learned from, which judge nobody. holdout: hash of the files held out. warnings: what a person should know before
-    they trust the figures. importance, explained: of a sample of the rows.
+    they trust the figures. importance, explained: of a sample of the rows. model_sha256: of the fitted pipeline; versions: of what made it.
     """
 
     model: str
@@ -210,6 +210,7 @@ class Evaluation(_Record):
     size_bytes: int | None = None
     latency_ms: float | None = None
     model_sha256: str = ""
+    versions: dict[str, str] = {}
     unreadable: str | None = None
     warnings: tuple[str, ...] = ()
     golden: tuple[GoldenRequest, ...]

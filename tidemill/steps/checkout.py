@@ -32,13 +32,18 @@ def checkout(dataset: Dataset, folder: Path, *, lake: Store) -> dict[SplitName, 
 
 def _write(dataset: Dataset, split: SplitName, work: Path, lake: Store) -> int:
     root = work / split
+    fetch_rows(dataset, split, root, lake=lake)
+    rows = load_dataset(root, dataset, split)
+    rows.write_parquet(work / f"{split}.parquet", compression="zstd")
+    return len(rows)
+
+
+def fetch_rows(dataset: Dataset, split: SplitName, root: Path, *, lake: Store) -> None:
+    """The files of a split below `root`, as `load_dataset` reads them. Raises CheckoutRefused for one that is not what the manifest names."""
     with ThreadPoolExecutor(READERS) as pool:
         fetched = pool.map(lambda each: _fetch(dataset.model, each[0], each[1], root, lake), dataset.files(split))
         for _ in fetched:
             pass  # the first fault is raised here
-    rows = load_dataset(root, dataset, split)
-    rows.write_parquet(work / f"{split}.parquet", compression="zstd")
-    return len(rows)
 
 
 def _fetch(model: str, part: str, file: PartFile, root: Path, lake: Store) -> None:
