@@ -19,7 +19,13 @@ class Tree:
     def __init__(self, root: Path, monkeypatch, spec_text: str, *files: str, code: str | None = None) -> None:
         self.spec: ModelSpec = parse_spec(spec_text, "model.toml")
         self.root = root
-        for name, where in {"CHANNELS": "input/data", "MODEL": "model", "PROCESSING": "processing", "FAILURE": "output/failure"}.items():
+        for name, where in {
+            "CHANNELS": "input/data",
+            "MODEL": "model",
+            "PROCESSING": "processing",
+            "FAILURE": "output/failure",
+            "CHECKPOINTS": "checkpoints",
+        }.items():
             monkeypatch.setattr(paths, name, root / where)
         monkeypatch.setattr(paths, "HYPERPARAMETERS", root / "hyperparameters.json")
         monkeypatch.setattr(paths, "EXIT_MESSAGE", root / "message")

@@ -76,7 +76,9 @@ class World:
         return gate_run(GateRequest(model="boats", epoch=epoch, evaluation=key, now=NOW), ledger=self.ledger, lake=self.lake)
 
     def register(self, epoch: int = 1):
-        request = RegisterRequest(model="boats", epoch=epoch, evaluation=f"e{epoch}.json", model_data="s3://lake/m.tar.gz", image="repo@sha256:1", now=NOW)
+        request = RegisterRequest(
+            model="boats", epoch=epoch, evaluation=f"e{epoch}.json", model_data="s3://lake/m.tar.gz", image="repo@sha256:1", now=NOW
+        )
         return register_run(request, "test", ledger=self.ledger, registry=self.registry, lake=self.lake, alerts=self.alerts)
 
     def finish(self, epoch: int = 1, outcome: str | None = "registered", failure: Failure | None = None, started_at: str = NOW):

@@ -131,6 +131,11 @@ def evaluation_prefix(model: str, run: str) -> str:
     return f"{run_prefix(model, run)}evaluate/"
 
 
+def checkpoints(model: str, run: str) -> str:
+    """What a training job leaves from time to time, for the next attempt when its spot instance is taken away."""
+    return f"{run_prefix(model, run)}checkpoints"
+
+
 def report(model: str, run: str) -> str:
     """The page of a run that was judged."""
     return f"{run_prefix(model, run)}report.html"

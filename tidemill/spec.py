@@ -27,6 +27,12 @@ NUMERIC: frozenset[str] = frozenset({"integer", "float"})
 TEXT: frozenset[str] = frozenset({"string", "category"})
 LABELS: dict[Task, frozenset[str]] = {"binary": frozenset({"boolean"}), "multiclass": frozenset({"category"}), "regression": NUMERIC}
 WINDOW = re.compile(r"all|(?P<days>[1-9]\d{0,3})d|(?P<uploads>[1-9]\d{0,5}) uploads?")
+NOT_SETTINGS = frozenset({"model", "run", "code", "image"})
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "default": ("learning_rate", "max_iter", "max_leaf_nodes", "max_depth", "min_samples_leaf", "l2_regularization", "max_features", "max_bins"),
+    "linear": ("C", "alpha"),
+}
+"""What can be set of the estimators that need no model.py: scikit-learn's own names."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$")]
 
 
@@ -161,16 +167,86 @@ class Costs(_Frozen):
     false_negative: float = Field(gt=0)
 
 
+Setting = bool | int | float | str
+
+
+class Range(_Frozen):
+    """What one setting of the estimator may be: a number between two, or one of some values."""
+
+    min: float | None = None
+    max: float | None = None
+    scale: Literal["linear", "log"] = "linear"
+    integer: bool = False
+    values: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if (self.values is None) == (self.min is None or self.max is None):
+            raise ValueError("a range has min and max, or values = [...], not both")
+        if self.values is not None:
+            if len(set(self.values)) < 2 or self.scale != "linear" or self.integer:
+                raise ValueError("values are two different texts at least, and have no scale and no integer")
+            return self
+        if self.min >= self.max:  # type: ignore[operator]  # both are there
+            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
+        if self.scale == "log" and self.min <= 0:  # type: ignore[operator]
+            raise ValueError(f'scale = "log" needs a min above 0, not {self.min:g}')
+        if self.integer and not (float(self.min).is_integer() and float(self.max).is_integer()):  # type: ignore[arg-type]
+            raise ValueError("integer = true needs whole numbers as min and max")
+        return self
+
+
+class Search(_Frozen):
+    """Training jobs that try settings; the best on the validation rows is the challenger."""
+
+    strategy: Literal["bayesian", "random", "hyperband"] = "bayesian"
+    max_jobs: int = Field(default=20, ge=1, le=750)
+    max_parallel: int = Field(default=2, ge=1, le=100)
+    early_stopping: bool = True
+    space: dict[str, Range] = Field(min_length=1, max_length=30)
+
+    @model_validator(mode="after")
+    def _names_are_settings(self) -> Self:
+        for name in self.space:
+            if not SQL_NAME.fullmatch(name) or name in NOT_SETTINGS:
+                raise ValueError(f"space.{name}: no name of a setting")
+        if self.max_parallel > self.max_jobs:
+            raise ValueError(f"max_parallel {self.max_parallel} is above max_jobs {self.max_jobs}")
+        return self
+
+
 class TrainSpec(_Frozen):
-    """The training job. `estimator` may name a function of the model's own model.py that makes one."""
+    """The training job. `estimator` may name a function of the model's own model.py that makes one; `settings` are passed to it."""
 
     estimator: str = Field(default="default", pattern=r"^(default|linear|model\.py:[A-Za-z_][A-Za-z0-9_]*)$")
     balance: bool = False
     calibrate: Literal["none", "sigmoid", "isotonic"] = "none"
     costs: Costs | None = None
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    search: Search | None = None
     instance: str = Field(default="ml.m5.large", pattern=r"^ml\.")
+    or_instances: tuple[Annotated[str, StringConstraints(pattern=r"^ml\.")], ...] = Field(default=(), max_length=4)
     max_runtime_s: int = Field(default=3600, ge=60, le=432_000)
+    spot: bool = False
+    max_wait_s: int = Field(default=3600, ge=0, le=432_000)
+    keep_alive_s: int = Field(default=0, ge=0, le=3600)
+    max_cost_usd: float | None = Field(default=None, gt=0)
     seed: int = 13
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        known = None if self.estimator.startswith("model.py:") else SETTINGS[self.estimator]
+        for path, names in (("settings", self.settings), ("search.space", self.search.space if self.search else {})):
+            for name in names:
+                if known is not None and name not in known:
+                    raise ValueError(f"{path}.{name}: the {self.estimator} estimator has no such setting; known are {', '.join(known)}")
+        if self.search and (twice := self.settings.keys() & self.search.space.keys()):
+            raise ValueError(f"settings.{min(twice)}: it is searched for as well")
+        if self.spot and (self.or_instances or self.keep_alive_s):
+            raise ValueError("spot: SageMaker takes no or_instances and keeps no instance alive (keep_alive_s) with spot capacity")
+        if self.search and (self.or_instances or self.keep_alive_s):
+            raise ValueError("search: the jobs of a search take no or_instances and keep no instance alive (keep_alive_s)")
+        return self
 
 
 class FairnessLimits(_Frozen):

@@ -12,6 +12,7 @@ CHANNELS = OPT_ML / "input/data"
 MODEL = OPT_ML / "model"
 FAILURE = OPT_ML / "output/failure"
 PROCESSING = OPT_ML / "processing"
+CHECKPOINTS = OPT_ML / "checkpoints"
 EXIT_MESSAGE = OPT_ML / "output/message"
 
 

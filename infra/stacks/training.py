@@ -28,9 +28,11 @@ from infra.settings import Stage
 from infra.stacks.data import DataStack
 from infra.stacks.image import ImageStack
 from tidemill import environment as env
-from tidemill import keys
+from tidemill import jobs, keys
 from tidemill.dataset import SplitName
 
+JOBS = {"Training": "training-job", "Processing": "processing-job", "HyperParameterTuning": "hyper-parameter-tuning-job"}
+"""SageMaker's word for a kind of job, and that of its ARNs."""
 SWEEP_EVERY = Duration.minutes(15)
 MAX_UNPACKED_BYTES = 4 * 1024**3
 """What prepare does in half its 900 s, and what its disk holds twice: the upload as it came, and its part."""
@@ -198,6 +200,7 @@ class TrainingStack(Stack):
         train = JobRole(self, "TrainRole", source="training-job/*", repository=repository)
         train.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/code/*", "*/datasets/*", *_rows_of("train", "validation"))])
         train.allow("s3:PutObject", on=[lake.arn_for_objects("*/runs/*/train/*")])
+        train.allow("s3:GetObject", "s3:PutObject", on=[lake.arn_for_objects("*/runs/*/checkpoints/*")])
         train.allow("s3:ListBucket", on=[lake.bucket_arn])
         evaluate = JobRole(self, "EvaluateRole", source="processing-job/*", repository=repository)
         evaluate.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/datasets/*", *_rows_of("test"), "*/runs/*/train/*")])
@@ -209,18 +212,18 @@ class TrainingStack(Stack):
             texts={
                 "Stage": self._stage.name, "TrainRole": train.role.role_arn, "EvaluateRole": evaluate.role.role_arn, "ImageTag": self._image.tag,
                 "ImageRepository": repository.repository_name, "ImageRepositoryUri": repository.repository_uri,
-                "LargeJob": large.job.ref,
+                "LargeJob": large.job.ref, "Objective": jobs.OBJECTIVE, "ObjectiveLine": jobs.LINE,
             },
             numbers={"ImageWaitSeconds": self._stage.image_wait_s, "PollSeconds": self._stage.poll_s}, topic=self._data.topic,
         )  # fmt: skip
         machine.allow("ecr:DescribeImages", on=[repository.repository_arn])
         machine.allow("glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun", on=[large.arn])
-        for kind, path in (("Training", "training-job"), ("Processing", "processing-job")):
+        for kind, path in JOBS.items():
             verbs = (f"Create{kind}Job", f"Describe{kind}Job", f"Stop{kind}Job", "AddTags")
             machine.allow(*(f"sagemaker:{verb}" for verb in verbs), on=self._sagemaker(path))
         passed: dict[str, object] = {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
         machine.allow("iam:PassRole", on=[train.role.role_arn, evaluate.role.role_arn], conditions=passed)
-        rules = [f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing")]
+        rules = [f"StepFunctionsGetEventsForSageMaker{kind}JobsRule" for kind in ("Training", "Processing", "Tuning")]
         machine.allow(
             "events:PutTargets", "events:PutRule", "events:DescribeRule",
             on=[f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{rule}" for rule in rules],

@@ -203,7 +203,7 @@ def package_rows(stage: Deployment, name: str) -> int:
     record = stage.ledger.package("flights", int(name.partition("/")[2]))
     data = stage.lake(record.model_data.partition("//")[2].partition("/")[2])
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        return json.load(archive.extractfile("./model.json"))["train_rows"]
+        return json.load(archive.extractfile("model.json"))["train_rows"]
 
 
 def test_runs_are_told_shown_and_set_side_by_side(stage, typed, tmp_path):

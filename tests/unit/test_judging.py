@@ -23,6 +23,7 @@ from tidemill.load import PART
 from tidemill.model import estimators, study
 from tidemill.model.baseline import KEYS, Baseline, psi, shifts, smallest
 from tidemill.model.explain import explain, importance
+from tidemill.model.features import Rows
 from tidemill.model.package import Scorer, TrainedModel
 from tidemill.prepare.part import prepare
 from tidemill.prepare.profile import profile
@@ -241,13 +242,13 @@ def test_psi_is_the_published_sum():
     assert np.isfinite(psi({"x": 1.0}, {"y": 1.0}))
 
 
-def learn(n: int, spec_: ModelSpec, leak: bool = False) -> estimators.Rows:
+def learn(n: int, spec_: ModelSpec, leak: bool = False) -> Rows:
     rng = np.random.default_rng(n)
     rows = frame(n, seed=n)
     labels = (rows["length_m"] + rng.normal(0, 6, n) > 20).to_numpy().astype(np.int64)
     if leak:
         rows["kind"] = np.where(labels == 1, "sail", "motor").astype(object)
-    return estimators.Rows(rows, labels)
+    return Rows(rows, labels)
 
 
 def test_a_feature_that_gives_the_label_away_is_named_and_an_honest_one_is_not():
@@ -262,7 +263,7 @@ def test_a_learning_curve_ends_with_the_model_of_all_rows():
     card = scorer(lambda f: f["crew"]).card.model_copy(update={"spec": spec()})
     points, why_not = study.learning_curve(fitted, card, train, validation, None)
     assert ([each.rows for each in points], why_not) == ([1000, 2000, 4000], None)
-    few = estimators.Rows(train.features[:300], train.labels[:300])
+    few = Rows(train.features[:300], train.labels[:300])
     assert study.learning_curve(fitted, card, few, validation, None) == ((), None)
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,13 +33,13 @@ def load_code(folder: Path) -> ModuleType | None:
     return module
 
 
-def build(module: ModuleType | None, estimator: str, spec: ModelSpec) -> Any:
-    """The estimator that `model.py:<function>` makes of the spec: unfitted, with fit, and predict_proba or predict as the task needs."""
+def build(module: ModuleType | None, estimator: str, spec: ModelSpec, settings: Mapping[str, Any]) -> Any:
+    """The estimator that `model.py:<function>` makes of the spec and its settings: unfitted, with fit, and predict_proba or predict as the task needs."""
     name = estimator.partition(":")[2]
     function = getattr(module, name, None)
     if not callable(function):
         raise ModelCodeFailed(f"{FILE} has no function '{name}', which train.estimator names")
-    made = run(lambda: function(spec), f"{name}(spec)")
+    made = run(lambda: function(spec, **settings), f"{name}(spec)")
     answer = "predict" if spec.task == "regression" else "predict_proba"
     if missing := [method for method in ("fit", answer) if not callable(getattr(made, method, None))]:
         raise ModelCodeFailed(

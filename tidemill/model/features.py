@@ -1,16 +1,39 @@
 """Rows of a dataset or a request become the pandas frame that estimators see."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from tidemill.errors import DatasetRefused
 from tidemill.spec import ModelSpec
 
 LabelArray = NDArray[np.int64] | NDArray[np.float64]
 Values = NDArray[np.object_] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows of features, n labels, and n weights where the spec has a column of them."""
+
+    features: pd.DataFrame
+    labels: LabelArray
+    weights: NDArray[np.float64] | None = None
+
+
+def kinds(features: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Columns that are categories, and columns that are numbers or booleans; those without any value are left out.
+
+    Raises DatasetRefused when that leaves nothing.
+    """
+    known = features.loc[:, features.notna().any()]
+    if known.empty:
+        raise DatasetRefused(f"no feature has a value in any of the {len(features):,} training rows: there is nothing to learn from")
+    numbers = known.select_dtypes(["number", "bool"]).columns.tolist()
+    return [name for name in known.columns if name not in numbers], numbers
 
 
 def features_of(rows: pl.DataFrame, spec: ModelSpec) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tidemill.errors import ModelCodeFailed
 from tidemill.evaluate.record import Learned
 from tidemill.model.code import FILE, load_code
-from tidemill.spec import ModelSpec
+from tidemill.spec import ModelSpec, Setting
 
 CARD = "model.json"
 PIPELINE = "pipeline.joblib"
@@ -39,6 +39,7 @@ class TrainedModel(BaseModel):
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     learning: tuple[Learned, ...] = ()
+    settings: dict[str, Setting] = {}
     code: str = ""
     image: str = ""
     versions: dict[str, str]

@@ -14,7 +14,7 @@ from tidemill.evaluate.metrics import Outcomes, statistics
 from tidemill.evaluate.record import Learned
 from tidemill.metric import KINDS, Metric
 from tidemill.model import estimators
-from tidemill.model.features import LabelArray
+from tidemill.model.features import LabelArray, Rows
 from tidemill.model.package import Scorer, TrainedModel
 from tidemill.spec import ModelSpec
 
@@ -28,7 +28,7 @@ NOTABLE = 0.02
 """A model is still learning when twice the rows close so much of the gap to a perfect one."""
 
 
-def given_away(train: estimators.Rows, validation: estimators.Rows, spec: ModelSpec) -> Iterator[str]:
+def given_away(train: Rows, validation: Rows, spec: ModelSpec) -> Iterator[str]:
     """A warning for each feature that alone predicts the validation labels almost without fail: it may be the label in disguise."""
     rows, judge = _some(train, STUDIED, spec), _some(validation, STUDIED, spec)
     if spec.task == "multiclass" and np.unique(judge.labels, return_counts=True)[1].max() > USUAL * len(judge.labels):
@@ -50,7 +50,7 @@ def _power(values: pd.Series, labels: LabelArray, other: pd.Series, others: Labe
     metric: dict[str, Metric] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
     if spec.task == "multiclass":
         return float((tree.predict(z) == others).mean())
-    return _value(metric[spec.task], tree.predict(z) if spec.task == "regression" else tree.predict_proba(z)[:, -1], others, spec)
+    return validated(metric[spec.task], tree.predict(z) if spec.task == "regression" else tree.predict_proba(z)[:, -1], others, spec)
 
 
 def _numbers(values: pd.Series, labels: LabelArray, other: pd.Series, spec: ModelSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -63,7 +63,7 @@ def _numbers(values: pd.Series, labels: LabelArray, other: pd.Series, spec: Mode
 
 
 def learning_curve(
-    fitted: Any, card: TrainedModel, train: estimators.Rows, validation: estimators.Rows, module: ModuleType | None
+    fitted: Any, card: TrainedModel, train: Rows, validation: Rows, module: ModuleType | None
 ) -> tuple[tuple[Learned, ...], str | None]:
     """The primary metric on the validation rows after learning from a quarter, a half and all of at most STUDIED rows, and why not, if not.
 
@@ -79,12 +79,13 @@ def learning_curve(
             some = _some(train, size, spec)
             if spec.task != "regression" and len(np.unique(some.labels)) < len(np.unique(train.labels)):
                 return (), None
-            points.append((size, estimators.fit(spec.train.estimator, spec, some, validation, module)))
+            points.append((size, estimators.fit(spec.train.estimator, spec, some, validation, module, card.settings)))
     except ModelCodeFailed as error:
         return (), f"no learning curve: from {size:,} rows the estimator could not learn: {str(error).splitlines()[0]}"
     points += [] if rows > 2 * STUDIED else [(rows, fitted)]
     values = [
-        (size, _value(spec.primary, Scorer(card, each).scores(validation.features), validation.labels, spec, card.threshold)) for size, each in points
+        (size, validated(spec.primary, Scorer(card, each).scores(validation.features), validation.labels, spec, card.threshold))
+        for size, each in points
     ]
     return tuple(Learned(rows=size, value=value) for size, value in values if np.isfinite(value)), None
 
@@ -99,14 +100,14 @@ def still_learning(points: tuple[Learned, ...], primary: Metric) -> bool | None:
     return bool(gap > 0 and 1 - (left / gap) ** (1 / np.log2(after.rows / before.rows)) > NOTABLE)
 
 
-def _some(rows: estimators.Rows, count: int, spec: ModelSpec) -> estimators.Rows:
+def _some(rows: Rows, count: int, spec: ModelSpec) -> Rows:
     """So many of the rows, by the spec's seed; each smaller choice is part of the larger."""
     if len(rows.labels) <= count:
         return rows
     at = np.sort(np.random.default_rng(spec.train.seed).permutation(len(rows.labels))[:count])
-    return estimators.Rows(rows.features.iloc[at], rows.labels[at], None if rows.weights is None else rows.weights[at])
+    return Rows(rows.features.iloc[at], rows.labels[at], None if rows.weights is None else rows.weights[at])
 
 
-def _value(metric: Metric, predictions: NDArray[np.float64], labels: LabelArray, spec: ModelSpec, threshold: float = 0.5) -> float:
+def validated(metric: Metric, predictions: NDArray[np.float64], labels: LabelArray, spec: ModelSpec, threshold: float = 0.5) -> float:
     outcomes = Outcomes(task=spec.task, labels=labels, clusters=np.zeros(len(labels), np.int64), threshold=threshold)
     return float(statistics(outcomes, predictions)[metric](np.ones((1, 1)))[0])

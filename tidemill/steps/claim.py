@@ -6,7 +6,7 @@ import json
 import zipfile
 from typing import Any
 
-from tidemill import keys
+from tidemill import jobs, keys
 from tidemill.errors import SpecError
 from tidemill.events import ClaimRequest
 from tidemill.ports import Ledger, Models, Store
@@ -54,7 +54,9 @@ def claim(request: ClaimRequest, stage: str, *, ledger: Ledger, models: Models, 
         "output_uri": lake.uri(f"{keys.run_prefix(request.model, run)}train"),
         "evaluate_key": keys.evaluation_prefix(request.model, run),
         "evaluate_uri": lake.uri(keys.evaluation_prefix(request.model, run)),
-        "train": {"instance": spec.train.instance, "max_runtime_s": spec.train.max_runtime_s},
+        "tuning_prefix": jobs.tuning_name(stage, request.model, request.epoch, deployment_of(request.execution)),
+        "checkpoints_uri": lake.uri(keys.checkpoints(request.model, run)),
+        "train": jobs.training(spec),
     }
 
 
