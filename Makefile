@@ -13,7 +13,7 @@ export PYTHONWARNINGS = ignore::SyntaxWarning
 # Where it is set, every process compiles what it imports: a Lambda's cold start, a training job, a test takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up check test test-long bench-flow bench-prepare bench-train format lock bundle clean
+.PHONY: help setup demo year up check test test-long bench-flow bench-prepare bench-train format lock bundle clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ setup: .venv/ready .venv-lambda/ready node_modules/ready ## install what the oth
 
 demo: setup ## the whole flow on this machine, with real flights
 	@$(RUN) -m examples.demo
+
+year: setup ## twelve months of flights as twelve uploads, and every decision with its reasons
+	@$(RUN) -m examples.demo --year
 
 up: setup ## localcloud with the stacks deployed; stays until Ctrl-C and prints how to reach it
 	@$(RUN) -m examples.demo --stay

@@ -16,7 +16,7 @@ from benchmarks.record import ROOT, write
 from tidemill.cli.flights import month_csv
 from tidemill.dataset import SPLITS, Candidate, Dataset, DatasetPart, SplitName, assemble
 from tidemill.model import estimators
-from tidemill.model.features import features_of, labels_of
+from tidemill.model.features import Rows, features_of, labels_of
 from tidemill.prepare.part import SmallPart, prepare
 from tidemill.spec import ModelSpec, load_spec
 
@@ -34,7 +34,7 @@ def trained(spec: ModelSpec, months: dict[int, bytes], upto: int) -> dict[str, f
     parts = {part.record.id: part for part in made}
     dataset = assemble(tuple(Candidate(DatasetPart.of(part.record)) for part in made), spec)
     sides = {split: rows(dataset, parts, split) for split in SPLITS}
-    train, validation = (estimators.Rows(features_of(sides[s], spec), labels_of(sides[s], spec)) for s in ("train", "validation"))
+    train, validation = (Rows(features_of(sides[s], spec), labels_of(sides[s], spec)) for s in ("train", "validation"))
     after = prepare(months[upto + 1], "next.csv", spec)
     later = pl.concat([pl.read_parquet(io.BytesIO(d)) for d in after.files.values()])
     later = later.filter(pl.col("late").is_not_null())

@@ -1,6 +1,6 @@
 """`make demo`: real flights go in, a real model goes live, the next months challenge it. Then everything is stopped.
 
-`--stay` (make up) deploys, prints how to reach it, and stays.
+`--stay` (make up) deploys, prints how to reach it, and stays. `--year` (make year) uploads twelve months one by one and prints every decision.
 """
 
 import json
@@ -20,6 +20,7 @@ from examples import follow, stage
 from localcloud.cli import PORT, exports, wait_for_stop
 from localcloud.cloud import LocalCloud, PortTaken
 from localcloud.config import ConfigError, load_config
+from tidemill.adapters.ledger import DynamoLedger
 from tidemill.cli.flights import month_csv
 from tidemill.evaluate.record import Evaluation
 from tidemill.keys import run_id
@@ -36,6 +37,7 @@ class Demo:
     cloud: LocalCloud
     console: Console
     outputs: dict[str, str] = field(default_factory=dict)
+    releases: int = 0
 
     def deploy(self) -> None:
         started = time.monotonic()
@@ -54,7 +56,8 @@ class Demo:
             self.say("upload", f"flights/data/{name}   {data.count(NEWLINE) - 1:,} rows, {len(data) / 1e6:.1f} MB")
         promoted = self.follow("TrainingMachine", number, f"run {run_id(number)}", f"cause: upload of {' and '.join(files)}")
         if promoted:
-            self.follow("ReleaseMachine", number, "release", f"flights/{number} → endpoint {self.outputs['EndpointFlights']}")
+            self.releases += 1
+            self.follow("ReleaseMachine", self.releases, "release", f"flights/{self.releases} → endpoint {self.outputs['EndpointFlights']}")
         else:
             self.say("", "the champion stays")
 
@@ -96,6 +99,16 @@ class Demo:
             mark = "[green]✓[/]" if prediction["label"] == flight["late"] else "[red]✗[/]"
             name = f"{flight['carrier']} {flight['origin']}-{flight['dest']} {flight['time_hour'][:10]} {flight['hour']:02d}h"
             self.console.print(f"              {name}   p(late) {prediction['score']:.2f}   said {guess:<8} was {truth:<8} {mark}")
+
+    def decisions(self) -> None:
+        """The decision log as it stands in the ledger, each entry chained to the one before."""
+        ledger = DynamoLedger(self.outputs["LedgerTable"], self.cloud.clients("dynamodb"))
+        self.console.print()
+        self.say("decisions", "of the whole year, from the ledger")
+        for entry in ledger.decisions("flights"):
+            self.say(
+                f"  {entry.seq:>2} {entry.kind}", f"{entry.subject}: {entry.decision}" + "".join(f"\n              - {why}" for why in entry.reasons)
+            )
 
     def permissions(self) -> None:
         """Every call was checked against the policies of the role that made it: how many, and which were denied."""
@@ -142,6 +155,15 @@ def tell(demo: Demo) -> None:
     demo.permissions()
 
 
+def year(demo: Demo) -> None:
+    """January to December 2013 as twelve uploads."""
+    demo.deploy()
+    for month in range(1, 13):
+        demo.months(month, month)
+    demo.decisions()
+    demo.permissions()
+
+
 def stay(demo: Demo) -> None:
     demo.deploy()
     demo.console.print(f"\n{exports(demo.cloud.endpoint)}\n", highlight=False)
@@ -154,6 +176,7 @@ def stay(demo: Demo) -> None:
 
 def main(
     staying: Annotated[bool, typer.Option("--stay", help="Deploy, print the exports, and stay until Ctrl-C.")] = False,
+    whole_year: Annotated[bool, typer.Option("--year", help="Twelve months, one upload each, and every decision.")] = False,
     config: Annotated[Path, typer.Option(help="Where localcloud.toml lies.")] = stage.ROOT / "localcloud.toml",
 ) -> None:
     """Real flights through the whole flow on this machine. Exit code 1, with the log, when a step fails."""
@@ -163,7 +186,7 @@ def main(
         with localcloud(console, config, PORT if staying else 0) as cloud:
             demo = Demo(cloud, console)
             try:
-                (stay if staying else tell)(demo)
+                (stay if staying else year if whole_year else tell)(demo)
             except (follow.RunFailed, stage.CommandFailed) as error:
                 demo.show_logs()
                 console.print(f"\n[red]failed:[/] {error}", highlight=False, soft_wrap=True)

@@ -85,8 +85,8 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
                 return f"stops here: {'; '.join(output['reasons'])}"
             covers = output["covers"]
             return f"{covers['train']['rows']:,} rows of {covers['train']['period']} to learn from, held out: {covers['test']['period']}"
-        case "Train":
-            return sources.training_log(output["TrainingJobName"])
+        case "Train" | "Tune":
+            return _trained(output, sources)
         case "Evaluate":
             e = sources.evaluation()
             against = f", champion {e.champion.scores[e.primary]}" if e.champion else ""
@@ -100,6 +100,15 @@ def line_of(state: StateEnded, sources: Sources) -> str | None:
         case "Confirm":
             return f"live endpoint answers as {output['answered_by']}"
     return None
+
+
+def _trained(output: dict[str, Any], sources: Sources) -> str:
+    """A training job's last words, or the best job of a search."""
+    if "BestTrainingJob" not in output:
+        return sources.training_log(output["TrainingJobName"])
+    best = output["BestTrainingJob"]
+    tuned = ", ".join(f"{name} {value}" for name, value in best["TunedHyperParameters"].items())
+    return f"{output['TrainingJobStatusCounters']['Completed']} jobs of a search, the best {best['TrainingJobName']}: {tuned}"
 
 
 def _prepared(summary: dict[str, Any]) -> str:

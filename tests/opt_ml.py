@@ -1,6 +1,7 @@
 """The trees that SageMaker lays out for training and evaluation, made of uploads, so that both run in process."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tidemill.layout import unpacked
 from tidemill.model import package
 from tidemill.prepare.part import prepare
 from tidemill.spec import ModelSpec, parse_spec
-from training import evaluate, paths, train
+from training import evaluate, paths, score, train
 
 
 class Tree:
@@ -63,6 +64,15 @@ class Tree:
             record = self.root / f"processing/input/{name}_dataset/manifest.json"
             record.parent.mkdir(exist_ok=True)
             record.write_text((dataset or self.dataset).model_dump_json())
+
+    def score(self, name: str, model: Path, dataset: Dataset) -> None:
+        """A champion scored in another image: its scores become the input of that name."""
+        self.keep(name, model, dataset)
+        inputs = self.root / "processing/input"
+        (inputs / name).rename(inputs / "model")
+        score.score()
+        shutil.rmtree(inputs / "model")
+        (self.root / "processing/output").rename(inputs / f"{name}_scores")
 
     def evaluate(self, champion: str | None = None, best: str | None = None) -> Evaluation:
         self.keep("challenger")

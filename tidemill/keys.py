@@ -131,6 +131,11 @@ def evaluation_prefix(model: str, run: str) -> str:
     return f"{run_prefix(model, run)}evaluate/"
 
 
+def scores(model: str, run: str) -> str:
+    """What champions of other images said of the held-out rows; `/champion` or `/best` follows."""
+    return f"{run_prefix(model, run)}scores"
+
+
 def checkpoints(model: str, run: str) -> str:
     """What a training job leaves from time to time, for the next attempt when its spot instance is taken away."""
     return f"{run_prefix(model, run)}checkpoints"

@@ -1,8 +1,9 @@
 """evaluate: challenger, linear baseline and champions on the same held-out rows. A SageMaker processing job.
 
-Inputs below /opt/ml/processing/input: `challenger` (model.tar.gz), `dataset`, `test` (rows); where there is a champion `champion` and
-`champion_dataset`, and where another one was better, `best` and `best_dataset`. Output: /opt/ml/processing/output/evaluation.json, and
-the baseline that came with the challenger. The holdout is gone through file by file: memory holds predictions, not rows.
+Inputs below /opt/ml/processing/input: `challenger` (model.tar.gz), `dataset`, `test` (rows); where there is a champion `champion` (or,
+scored in its own image, `champion_scores`) and `champion_dataset`, and where another one was better, the same of `best`.
+Output: /opt/ml/processing/output/evaluation.json, and the baseline that came with the challenger. The holdout is gone through file by
+file: memory holds predictions, not rows.
 """
 
 import os
@@ -26,7 +27,7 @@ from training.judging import Judging
 def evaluate(champion_name: str | None, best_name: str | None = None) -> Evaluation:
     """Score the test split with every model and write evaluation.json."""
     inputs = paths.PROCESSING / "input"
-    folder = _unpack(inputs / "challenger")
+    folder = unpacked(inputs / "challenger")
     challenger, linear = Contender(package.load(folder)), Contender(package.load(folder, package.BASELINE))
     champion, best = _former(inputs, "champion", champion_name, challenger), _former(inputs, "best", best_name, challenger)
     formers = [former for former in (champion, best) if former is not None]
@@ -40,7 +41,7 @@ def evaluate(champion_name: str | None, best_name: str | None = None) -> Evaluat
         for contender in (challenger, linear):
             contender.see(rows)
         for former in formers:
-            former.try_to_see(rows, dataset)
+            former.see(rows, dataset)
     evaluation = Judging(holdout, challenger, linear, champion, best).evaluation(folder, inputs / "challenger/model.tar.gz")
     output = paths.PROCESSING / "output"
     output.mkdir(parents=True, exist_ok=True)
@@ -53,15 +54,20 @@ def _former(inputs: Path, which: str, name: str | None, challenger: Contender) -
     """A champion, and the record of what it learned from."""
     if name is None:
         return None
-    manifest = (inputs / f"{which}_dataset/manifest.json").read_text(encoding="utf-8")
-    former = Former(package.load(_unpack(inputs / which)), name=name, dataset=Dataset.model_validate_json(manifest))
-    mine, theirs = challenger.scorer.card.spec.task, former.scorer.card.spec.task
-    if mine != theirs:
-        former.fault = f"its task is {theirs}, the challenger's {mine}"
+    dataset = Dataset.model_validate_json((inputs / f"{which}_dataset/manifest.json").read_text(encoding="utf-8"))
+    if (elsewhere := inputs / f"{which}_scores").exists():
+        former = Former.elsewhere(name, dataset, elsewhere)
+    elif (inputs / which).exists():
+        former = Former.loaded(name, dataset, unpacked(inputs / which))
+    else:
+        former = Former(name, dataset, fault="the job that scores it in its own image failed")
+    mine = challenger.scorer.card.spec.task
+    if former.card is not None and former.card.spec.task != mine:
+        former.fault = f"its task is {former.card.spec.task}, the challenger's {mine}"
     return former
 
 
-def _unpack(folder: Path) -> Path:
+def unpacked(folder: Path) -> Path:
     with tarfile.open(folder / "model.tar.gz") as archive:
         archive.extractall(folder / "model", filter="data")
     return folder / "model"

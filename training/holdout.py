@@ -1,6 +1,7 @@
 """What judging needs of the held-out rows, gathered file by file: memory holds labels, predictions and a sample, never the rows."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,16 @@ from tidemill.prepare.split import KEY_HASH
 from tidemill.spec import Column, ModelSpec
 
 GOLDEN = 20
+SCORES, FAULT = "scores.npy", "fault.txt"
+"""What `training.score` leaves of a champion in another image."""
 
 
 @dataclass
 class Contender:
-    """A model and what it said of each row so far; `fault`: why it could say nothing."""
+    """A model and what it said of each row so far."""
 
     scorer: package.Scorer
     found: list[NDArray[np.float64]] = field(default_factory=list)
-    fault: str | None = None
 
     def see(self, rows: pl.DataFrame) -> None:
         self.found.append(self.scorer.scores(features_of(rows, self.scorer.card.spec)))
@@ -41,27 +43,62 @@ class Contender:
 
 
 @dataclass
-class Former(Contender):
-    """A champion: it may be of another schema, and it has learned from some rows. `dataset`: what it learned from, as its run recorded it."""
+class Former:
+    """A champion. It may be of another schema, it has learned from some rows, and one of another image was scored there: `scored`.
 
-    name: str = ""
-    dataset: Dataset | None = None
+    `dataset`: what it learned from, as its run recorded it; `fault`: why it could say nothing.
+    """
+
+    name: str
+    dataset: Dataset
+    card: package.TrainedModel | None = None
+    scorer: package.Scorer | None = None
+    scored: NDArray[np.float64] | None = None
+    fault: str | None = None
+    _found: list[NDArray[np.float64]] = field(default_factory=list)
     _beside: list[Beside] = field(default_factory=list)
 
-    def try_to_see(self, rows: pl.DataFrame, held: Dataset) -> None:
+    @classmethod
+    def loaded(cls, name: str, dataset: Dataset, folder: Path) -> "Former":
+        """One of this image; a model that this image cannot read says nothing."""
+        try:
+            scorer = package.load(folder)
+        except Exception as error:  # of another version of whatever it is pickled with
+            return cls(name, dataset, fault=f"its model cannot be read: {_told(error)}")
+        return cls(name, dataset, scorer.card, scorer)
+
+    @classmethod
+    def elsewhere(cls, name: str, dataset: Dataset, folder: Path) -> "Former":
+        """One of another image, as `training.score` left its scores."""
+        if (fault := folder / FAULT).exists():
+            return cls(name, dataset, fault=fault.read_text(encoding="utf-8"))
+        try:
+            card = package.TrainedModel.model_validate_json((folder / package.CARD).read_text(encoding="utf-8"))
+        except ValueError as error:
+            return cls(name, dataset, fault=f"its model.json cannot be read: {_told(error)}")
+        return cls(name, dataset, card, scored=np.load(folder / SCORES))
+
+    def see(self, rows: pl.DataFrame, held: Dataset) -> None:
         """What it cannot score must not fail the evaluation of its challenger."""
-        if self.dataset is not None:
-            self._beside.append(beside(rows, held, self.dataset))
-        if self.fault is not None:
+        self._beside.append(beside(rows, held, self.dataset))
+        if self.fault is not None or self.scorer is None or self.card is None:
             return
         try:
-            self.see(rows)
+            self._found.append(self.scorer.scores(features_of(rows, self.card.spec)))
         except Exception as error:  # whatever it is, it is the reason that nothing is compared
-            self.fault = f"{type(error).__name__}: {error}"[:500]
+            self.fault = _told(error)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        return np.concatenate(self._found) if self.scored is None else self.scored
 
     def rows(self, what: str) -> Mask:
         """learned, established or newer: see heldout.Beside."""
         return np.concatenate([getattr(each, what) for each in self._beside])
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 class Holdout:

@@ -107,7 +107,7 @@ class Judging:
         )
 
     def _model(self, former: Former) -> Model:
-        other = former.scorer.card
+        other = former.card or self._card
         return Model(_aligned(former.scores, other.classes, self._card.classes)[self._judged], other.threshold)
 
     def _compared(self, former: Former | None) -> Comparison | None:

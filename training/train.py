@@ -72,12 +72,12 @@ def train() -> package.TrainedModel:
         image=asked.get("image", ""),
         versions={"python": sys.version.split()[0], "tidemill": __version__} | {name: version(name) for name in PINNED},
     )
+    judged = validation_rows if spec.train.search or spec.train.costs else study.some(validation_rows, spec)
+    scores = package.Scorer(card, fitted).scores(judged.features)
     if spec.task == "binary":
-        scores = package.Scorer(card, fitted).scores(validation_rows.features)
-        threshold = threshold_of(scores, validation_rows.labels, float(train_rows.labels.mean()), spec.train.costs)
+        threshold = threshold_of(scores, judged.labels, float(train_rows.labels.mean()), spec.train.costs)
         card = card.model_copy(update={"threshold": threshold})
-    value = study.validated(spec.primary, package.Scorer(card, fitted).scores(validation_rows.features), validation_rows.labels, spec, card.threshold)
-    print(objective_line(value), flush=True)
+    print(objective_line(study.validated(spec.primary, scores, judged.labels, spec, card.threshold)), flush=True)
     points, why_not = study.learning_curve(found, card, train_rows, validation_rows, module)
     card = card.model_copy(update={"learning": points, "warnings": (*card.warnings, *([why_not] if why_not else []))})
     package.save(paths.MODEL, card, fitted, baseline, None if module is None else folder / FILE)

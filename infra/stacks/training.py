@@ -203,8 +203,11 @@ class TrainingStack(Stack):
         train.allow("s3:GetObject", "s3:PutObject", on=[lake.arn_for_objects("*/runs/*/checkpoints/*")])
         train.allow("s3:ListBucket", on=[lake.bucket_arn])
         evaluate = JobRole(self, "EvaluateRole", source="processing-job/*", repository=repository)
-        evaluate.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/datasets/*", *_rows_of("test"), "*/runs/*/train/*")])
-        evaluate.allow("s3:PutObject", on=[lake.arn_for_objects("*/runs/*/evaluate/*")])
+        evaluate.allow(
+            "s3:GetObject",
+            on=[lake.arn_for_objects(pattern) for pattern in ("*/datasets/*", *_rows_of("test"), "*/runs/*/train/*", "*/runs/*/scores/*")],
+        )
+        evaluate.allow("s3:PutObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/runs/*/evaluate/*", "*/runs/*/scores/*")])
         evaluate.allow("s3:ListBucket", on=[lake.bucket_arn])
         large = self._large()
         machine = Machine(

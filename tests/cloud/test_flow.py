@@ -176,6 +176,15 @@ def test_a_run_that_comes_before_the_image_waits_for_it(stage, january):
     assert stage.finished("TrainingMachine", number)["status"] == "SUCCEEDED"
 
 
+def test_a_champion_of_another_image_said_what_it_says_in_its_own(stage):
+    """The image that came late has another digest than the one flights/1 was made with."""
+    images = [stage.ledger.package("flights", version).image for version in (1, 3)]
+    assert images[0] != images[1]
+    jobs = stage.client("sagemaker").list_processing_jobs(NameContains="-score-c-")["ProcessingJobSummaries"]
+    described = [stage.client("sagemaker").describe_processing_job(ProcessingJobName=job["ProcessingJobName"]) for job in jobs]
+    assert [job["AppSpecification"]["ImageUri"] for job in described] == [images[0]]
+
+
 def test_the_challenger_is_compared_with_the_champion_on_the_same_rows(stage):
     run = stage.ledger.runs("flights")[-1]
     evaluation = Evaluation.model_validate_json(stage.lake(run.evaluation))
@@ -219,6 +228,17 @@ def test_runs_are_told_shown_and_set_side_by_side(stage, typed, tmp_path):
     side_by_side = typed("runs", "compare", "flights", str(first), str(last))
     assert "each on its own held-out rows" in side_by_side
     assert "spec: the same" in side_by_side
+
+
+def test_a_single_answer_is_explained(stage, typed, tmp_path):
+    record = stage.ledger.package("flights", 3)
+    golden = Evaluation.model_validate_json(stage.lake(record.evaluation)).golden[0]
+    row = tmp_path / "row.json"
+    row.write_text(json.dumps(golden.instance))
+    (found,) = json.loads(typed("explain", "flights", str(row), "--json"))
+    assert found["score"] == pytest.approx(golden.answer["score"])
+    assert {reason["feature"] for reason in found["reasons"]} <= golden.instance.keys()
+    assert "flights/3 says" in typed("explain", "flights", str(row))
 
 
 def test_a_run_is_made_again_from_its_record_bit_by_bit(stage, typed):

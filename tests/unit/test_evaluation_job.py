@@ -1,6 +1,8 @@
 """The evaluation job as a whole: which rows judge whom, champions and the best of them, groups, explanations."""
 
 import json
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -184,3 +186,38 @@ def test_a_split_by_key_of_rows_with_a_time_is_told(tree):
     made = tree(spec_of("binary", split="key"), rows_of("binary"))
     made.train()
     assert any("split by key" in warning for warning in made.evaluate().warnings)
+
+
+def test_a_champion_of_another_image_is_judged_by_what_it_said_there(tree):
+    old, new = trained(tree, "old", 12), trained(tree, "new", 20)
+    new.keep("champion", old.root / "model", old.dataset)
+    here = new.evaluate("ships/1")
+    again = trained(tree, "again", 20)
+    again.score("champion", old.root / "model", old.dataset)
+    assert not (again.root / "processing/input/champion").exists()
+    there = again.evaluate("ships/1")
+    assert there.champion == here.champion
+    assert there.apart == here.apart
+
+
+def test_what_went_wrong_in_the_other_image_is_the_reason_that_nothing_is_compared(tree):
+    old = tree(spec_of("binary").replace("size =", "length ="), rows_of("binary").replace("size,kind", "length,kind"), root="old")
+    old.train()
+    new = trained(tree, "new", 20)
+    new.score("champion", old.root / "model", old.dataset)
+    found = new.evaluate("ships/1")
+    assert found.champion is None
+    assert "length" in found.unreadable
+
+
+def test_a_champion_whose_job_failed_or_whose_model_cannot_be_read_is_told(tree):
+    new = trained(tree, "new", 20)
+    new.keep("champion")
+    archive = new.root / "processing/input/champion"
+    with tarfile.open(archive / "model.tar.gz") as packed:
+        packed.extractall(archive / "broken", filter="data")
+    (archive / "broken/pipeline.joblib").write_bytes(b"of another version")
+    new.keep("champion", archive / "broken")
+    assert new.evaluate("ships/1").unreadable.startswith("its model cannot be read: ")
+    shutil.rmtree(archive)
+    assert new.evaluate("ships/1").unreadable == "the job that scores it in its own image failed"

@@ -306,3 +306,30 @@ def test_a_month_of_shuffled_labels_is_refused_and_says_why(tree):
     assert "is below the floor 0.58" in decision.reasons[0]
     assert "champion flights/1 itself went from AUC 0.6" in decision.reasons[-1]
     assert "labels of the new rows are wrong" in decision.reasons[-1]
+
+
+LIGHTGBM = """
+from lightgbm import LGBMClassifier, LGBMRegressor
+
+def features(frame):
+    return frame.assign(kind=frame["kind"].astype("category"))
+
+def build(spec, num_leaves=31):
+    kind = LGBMRegressor if spec.task == "regression" else LGBMClassifier
+    return kind(num_leaves=num_leaves, n_estimators=60, random_state=spec.train.seed, n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True)
+"""
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_lightgbm_is_an_estimator_like_any_other(tree, task):
+    more = '[train]\nestimator = "model.py:build"\nsettings = { num_leaves = 7 }'
+    hashes = []
+    for name in ("one", "two"):
+        made = tree(spec_of(task, more), rows_of(task), root=f"{name}-{task}", code=LIGHTGBM)
+        assert made.train().settings == {"num_leaves": 7}
+        found = made.evaluate()
+        hashes.append(found.model_sha256)
+        best = {"binary": ("roc_auc", 0.85), "multiclass": ("accuracy", 0.6), "regression": ("r2", 0.7)}[task]
+        assert found.challenger[best[0]].value > best[1]
+        assert next(each.feature for each in found.importance) == "size"
+    assert hashes[0] == hashes[1]

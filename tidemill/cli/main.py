@@ -9,6 +9,7 @@ import typer
 from tidemill.cli import data, queues, runs
 from tidemill.cli.approve import approve, reject
 from tidemill.cli.check import check
+from tidemill.cli.explain import explain
 from tidemill.cli.forget import forget
 from tidemill.cli.new import new
 from tidemill.cli.rejects import rejects
@@ -30,6 +31,7 @@ app.command()(new)
 app.command()(approve)
 app.command()(reject)
 app.command()(reproduce)
+app.command()(explain)
 
 
 class Example(StrEnum):

@@ -1,12 +1,14 @@
 """`model.py`: the part of a model that its author writes. It is run in training, and again wherever the model is loaded."""
 
 import importlib.util
+import io
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import pandas as pd
 
@@ -17,6 +19,8 @@ Result = TypeVar("Result")
 FILE = "model.py"
 MODULE = "tidemill_model_code"
 """The name the module is imported under: what a pickled estimator of it says it is of."""
+PRINTED = 1_000_000
+"""Characters that one piece of the author's code may print."""
 
 
 def load_code(folder: Path) -> ModuleType | None:
@@ -54,10 +58,31 @@ def features(module: ModuleType | None) -> Callable[[pd.DataFrame], pd.DataFrame
     return function if callable(function) else None
 
 
+class OutputTooLong(Exception):
+    """The author's code printed more than anyone reads, and more than a log should cost."""
+
+
+class _Limited(io.TextIOBase):
+    """A stream that gives up after PRINTED characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._left = stream, PRINTED
+
+    def write(self, text: str) -> int:
+        self._left -= len(text)
+        if self._left < 0:
+            raise OutputTooLong(f"it printed more than {PRINTED:,} characters")
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def run(work: Callable[[], Result], what: str) -> Result:
     """Run the author's code. Raises ModelCodeFailed: the error, then the author's own lines of the traceback, innermost last."""
     try:
-        return work()
+        with redirect_stdout(_Limited(sys.stdout)), redirect_stderr(_Limited(sys.stderr)):
+            return work()
     except Exception as error:  # whatever the author's code raises is theirs to see
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == FILE]
         lines = "\n".join(f"  {FILE}:{frame.lineno} in {frame.name}: {frame.line}" for frame in own[-8:])

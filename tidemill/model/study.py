@@ -18,7 +18,7 @@ from tidemill.model.features import LabelArray, Rows
 from tidemill.model.package import Scorer, TrainedModel
 from tidemill.spec import ModelSpec
 
-STUDIED = 20_000
+STUDIED = 10_000
 """So many rows at most: the answers are hints, and training should not take much longer for them."""
 FEWEST = 200
 GIVES_AWAY = 0.99
@@ -30,7 +30,7 @@ NOTABLE = 0.02
 
 def given_away(train: Rows, validation: Rows, spec: ModelSpec) -> Iterator[str]:
     """A warning for each feature that alone predicts the validation labels almost without fail: it may be the label in disguise."""
-    rows, judge = _some(train, STUDIED, spec), _some(validation, STUDIED, spec)
+    rows, judge = some(train, spec), some(validation, spec, STUDIED // 2)
     if spec.task == "multiclass" and np.unique(judge.labels, return_counts=True)[1].max() > USUAL * len(judge.labels):
         return  # one class nearly everywhere: whatever says so is right nearly everywhere
     for name in rows.features.columns:
@@ -70,16 +70,16 @@ def learning_curve(
     `fitted`: the estimator of all rows, not calibrated; it is the last point where there are no more than twice STUDIED.
     """
     spec, rows = card.spec, len(train.labels)
-    whole = min(rows, STUDIED)
+    whole, validation = min(rows, STUDIED), some(validation, card.spec, STUDIED // 2)
     if whole // 4 < FEWEST:
         return (), None
     points = []
     try:
         for size in (whole // 4, whole // 2, *([whole] if rows > 2 * STUDIED else [])):
-            some = _some(train, size, spec)
-            if spec.task != "regression" and len(np.unique(some.labels)) < len(np.unique(train.labels)):
+            fewer = some(train, spec, size)
+            if spec.task != "regression" and len(np.unique(fewer.labels)) < len(np.unique(train.labels)):
                 return (), None
-            points.append((size, estimators.fit(spec.train.estimator, spec, some, validation, module, card.settings)))
+            points.append((size, estimators.fit(spec.train.estimator, spec, fewer, validation, module, card.settings)))
     except ModelCodeFailed as error:
         return (), f"no learning curve: from {size:,} rows the estimator could not learn: {str(error).splitlines()[0]}"
     points += [] if rows > 2 * STUDIED else [(rows, fitted)]
@@ -100,7 +100,7 @@ def still_learning(points: tuple[Learned, ...], primary: Metric) -> bool | None:
     return bool(gap > 0 and 1 - (left / gap) ** (1 / np.log2(after.rows / before.rows)) > NOTABLE)
 
 
-def _some(rows: Rows, count: int, spec: ModelSpec) -> Rows:
+def some(rows: Rows, spec: ModelSpec, count: int = STUDIED) -> Rows:
     """So many of the rows, by the spec's seed; each smaller choice is part of the larger."""
     if len(rows.labels) <= count:
         return rows

@@ -59,16 +59,16 @@ def assemble_run(request: RunRef, *, ledger: Ledger, workflow: Workflow, lake: S
 
 
 def _formers(model: str, ledger: Ledger, lake: Store) -> dict[str, Any]:
-    """The packages a challenger is set beside, and as inputs of evaluate their models and the records of what they learned from."""
+    """The packages a challenger is set beside: their images, their models, and the records of what they learned from."""
     champion = ledger.champion(model)
     named = {"champion": champion.package if champion else None, "best": champion.keeps_to if champion else None}
-    inputs = []
+    formers = []
     for which, name in named.items():
         if name is not None:
             package = ledger.package(model, int(name.rpartition("/")[2]))
             learned = keys.dataset_prefix(model, str(ledger.run(model, package.run).dataset))
-            inputs += [{"name": which, "uri": package.model_data}, {"name": f"{which}_dataset", "uri": lake.uri(f"{learned}dataset/")}]
-    return named | {"formers": inputs}
+            formers.append({"name": which, "image": package.image, "model": package.model_data, "dataset": lake.uri(f"{learned}dataset/")})
+    return named | {"formers": formers}
 
 
 def current_uploads(uploads: list[Upload]) -> list[Upload]:

@@ -64,6 +64,7 @@ def _asks(package: Package, run: Run, spec: ModelSpec, evaluation: Evaluation, s
     return "\n".join((
         f"{package.name}: {spec.question or spec.name}", "",
         f"{evaluation.headline} on {evaluation.rows:,} rows of {evaluation.period}", *(f"- {reason}" for reason in run.reasons), *evaluation.warnings, "",
+        f"page         tidemill runs report {spec.name} {run.epoch} --stage {stage}",
         f"evaluation   {lake.uri(package.evaluation)}",
         f"in SageMaker https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/model-packages/{package.arn}",
         f"approve      tidemill approve {spec.name} {package.version} --stage {stage} --reason '...'",

@@ -1,0 +1,135 @@
+"""Training jobs of every kind on localcloud: a search, a spot job whose instance is taken away, author's code that hangs or never stops talking."""
+
+import json
+import tarfile
+from io import BytesIO
+
+import pytest
+from sklearn.datasets import load_breast_cancer
+from typer.testing import CliRunner
+
+from localcloud.cloud import LocalCloud
+from localcloud.cloudformation.assembly import deploy
+from localcloud.config import load_config
+from tests.cloud.conftest import ROOT, Deployment, synth, until
+from tidemill.cli.main import app
+
+pytestmark = [pytest.mark.long, pytest.mark.cloud, pytest.mark.timeout(900)]
+
+SEARCH = """
+[train]
+spot = true
+[train.search]
+strategy = "bayesian"
+max_jobs = 5
+max_parallel = 2
+[train.search.space]
+learning_rate = { min = 0.01, max = 0.3, scale = "log" }
+max_leaf_nodes = { min = 4, max = 32, integer = true }
+"""
+SPOT = """
+[train]
+spot = true
+settings = { max_iter = 2000, learning_rate = 0.002 }
+"""
+AUTHORS = '[train]\nestimator = "model.py:build"\nmax_runtime_s = 60\n'
+HANGS = "import threading\ndef build(spec):\n    threading.Event().wait()\n"
+TALKS = "def build(spec):\n    while True:\n        print('x' * 100_000)\n"
+MODELS = {"searched": (SEARCH, None), "taken": (SPOT, None), "hangs": (AUTHORS, HANGS), "talks": (AUTHORS, TALKS)}
+
+
+@pytest.fixture(scope="module")
+def csv() -> bytes:
+    return load_breast_cancer(as_frame=True).frame.to_csv(index_label="sample").encode()
+
+
+@pytest.fixture(scope="module")
+def stage(csv, tmp_path_factory):
+    root = tmp_path_factory.mktemp("jobs")
+    (root / "rows.csv").write_bytes(csv)
+    for name, (train, code) in MODELS.items():
+        done = CliRunner().invoke(app, ["new", name, "--from", str(root / "rows.csv"), "--label", "target", "--models", str(root / "models")])
+        assert done.exit_code == 0, done.output
+        path = root / "models" / name / "model.toml"
+        text = path.read_text()
+        assert "\n[train" not in text
+        path.write_text(text + train)
+        if code is not None:
+            (path.parent / "model.py").write_text(code)
+    assembly = synth(tmp_path_factory.mktemp("cdk"), models=str(root / "models"))
+    with LocalCloud(load_config(ROOT / "localcloud.toml")) as cloud:
+        outputs = deploy(assembly, cloud.clients)
+        yield Deployment(cloud, {key: value for stack in outputs.values() for key, value in stack.items()})
+
+
+def trained(stage: Deployment, name: str) -> dict:
+    """model.json of the newest package of a model."""
+    package = stage.client("sagemaker").describe_model_package(ModelPackageName=stage.ledger.package(name, 1).arn)
+    uri = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    with tarfile.open(fileobj=BytesIO(stage.lake(uri.partition("//")[2].partition("/")[2]))) as archive:
+        return json.load(archive.extractfile("model.json"))
+
+
+def test_a_search_tries_settings_in_parallel_and_its_best_model_is_the_challenger(stage, csv):
+    assert stage.learn("searched/data/1.csv", csv)["status"] == "SUCCEEDED"
+    run = stage.ledger.run("searched", 1)
+    assert run.decision == "promote", run.reasons
+    sagemaker = stage.client("sagemaker")
+    (summary,) = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    job = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=summary["HyperParameterTuningJobName"])
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    assert job["TrainingJobStatusCounters"]["Completed"] + job["TrainingJobStatusCounters"]["Stopped"] == 5
+    best = {name: float(value) for name, value in job["BestTrainingJob"]["TunedHyperParameters"].items()}
+    assert {name: float(value) for name, value in trained(stage, "searched")["settings"].items()} == pytest.approx(best)
+    tried = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName=summary["HyperParameterTuningJobName"])
+    found = [each["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for each in tried["TrainingJobSummaries"]]
+    assert job["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == max(found)
+
+
+def test_a_job_whose_spot_instance_is_taken_away_goes_on_where_it_was(stage, csv):
+    number = stage.runs("TrainingMachine") + 1
+    stage.upload("taken/data/1.csv", csv)
+    sagemaker = stage.client("sagemaker")
+
+    def told(name: str) -> str:
+        logs = stage.client("logs")
+        stage.cloud.logs.flush()
+        streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=name)["logStreams"]
+        pages = [logs.get_log_events(logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=each["logStreamName"])["events"] for each in streams]
+        return "\n".join(event["message"] for page in pages for event in page)
+
+    def started() -> str | None:
+        jobs = sagemaker.list_training_jobs(NameContains="taken")["TrainingJobSummaries"]
+        return jobs[0]["TrainingJobName"] if jobs and "validation:primary=" in told(jobs[0]["TrainingJobName"]) else None
+
+    name = until(started)
+    stage.cloud.interrupt(name)
+    assert stage.finished("TrainingMachine", number)["status"] == "SUCCEEDED"
+    assert "goes on from" in told(name)
+    job = sagemaker.describe_training_job(TrainingJobName=name)
+    assert "Interrupted" in [each["Status"] for each in job["SecondaryStatusTransitions"]]
+    assert job["BillableTimeInSeconds"] < job["TrainingTimeInSeconds"]
+
+
+def test_code_that_hangs_ends_with_the_time_it_has_and_leaves_no_model(stage, csv):
+    number = stage.runs("TrainingMachine") + 1
+    stage.upload("hangs/data/1.csv", csv)
+    ended = stage.finished("TrainingMachine", number)
+    assert ended["status"] == "FAILED"
+    run = stage.ledger.run("hangs", 1)
+    assert (run.outcome, run.package) == ("failed", None)
+    assert "MaxRuntimeExceeded" in " ".join(run.reasons)
+    assert stage.ledger.lease("hangs").owner is None
+
+
+def test_code_that_prints_without_end_is_stopped_and_told_so(stage, csv):
+    number = stage.runs("TrainingMachine") + 1
+    stage.upload("talks/data/1.csv", csv)
+    assert stage.finished("TrainingMachine", number)["status"] == "FAILED"
+    reasons = " ".join(stage.ledger.run("talks", 1).reasons)
+    assert "model.py: build(spec): OutputTooLong: it printed more than 1,000,000 characters" in reasons
+    assert "model.py:3 in build" in reasons
+
+
+def test_nothing_of_all_this_was_denied(stage):
+    assert [str(record) for record in stage.cloud.recorder.denied()] == []
