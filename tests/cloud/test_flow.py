@@ -300,6 +300,8 @@ UNNEEDED = (
     ("PreparedLarge", "*", "when an upload is large: tests/cloud/test_large.py"),
     ("Pack", "s3:*", "when a split has more than 64 small files: tests/cloud/test_lake.py"),
     ("TrainRole", "s3:GetObject", "files and packs of a split by key: tests/cloud/test_lake.py"),
+    ("TrainRole", "s3:PutObject *checkpoints*", "when a model learns on spot capacity: tests/long/test_training_jobs.py"),
+    ("Training", "sagemaker:*HyperParameterTuningJob", "when a model's settings are searched for: tests/long/test_training_jobs.py"),
     ("EvaluateRole", "s3:GetObject", "files and packs of a split by key: tests/cloud/test_lake.py"),
 )
 """(step, action or action and resource, why): grants that nothing above needs, and why each is there all the same."""
