@@ -19,5 +19,6 @@ ledger, lake = DynamoLedger(settings.ledger_table), S3Store(settings.lake_bucket
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request = GateRequest.model_validate(event)
     decided = gate_run(request, ledger=ledger, lake=lake)
-    logger.info("decided", extra=decided | {"model": request.model, "run_id": run_id(request.epoch), "step": "gate"})
+    log = logger.error if "report_failed" in decided else logger.info
+    log("decided", extra=decided | {"model": request.model, "run_id": run_id(request.epoch), "step": "gate"})
     return decided

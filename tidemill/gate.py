@@ -5,11 +5,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tidemill.evaluate.record import Comparison, Evaluation, Interval, Rate, figure, named
+from tidemill.evaluate.record import Comparison, Evaluation, Group, Interval, Rate, figure, named
 from tidemill.metric import KINDS, Metric
-from tidemill.spec import GateSpec
+from tidemill.spec import FairnessLimits, GateSpec
 
 Outcome = Literal["promote", "hold", "reject"]
+FEWEST_ROWS = 30
+"""Of so few rows, drawn one by one, many draws are alike: a random model then looks as good as any (30 is the customary least)."""
 
 
 class Decision(BaseModel):
@@ -71,27 +73,41 @@ def _over_budget(evaluation: Evaluation, gate: GateSpec) -> list[str]:
 
 def _unfair(evaluation: Evaluation, gate: GateSpec) -> list[tuple[str, bool]]:
     """Groups beyond a limit of fairness, and whether that was shown: the whole of the interval lies beyond it."""
-    limits = gate.fairness
-    if limits.asked and not evaluation.fairness:
+    if gate.fairness.asked and not evaluation.fairness:
         few = f"gate.fairness cannot be judged: no sensitive column has two groups of gate.slice_min_rows = {gate.slice_min_rows} rows"
         return [(few, False)]
+    return [
+        fault
+        for fairness in evaluation.fairness
+        for group in fairness.groups
+        if group.value != fairness.reference
+        for fault in _unfair_group(group, f"where {fairness.column} = {group.value} beside {fairness.reference}", gate.fairness)
+    ]
+
+
+def _unfair_group(group: Group, where: str, limits: FairnessLimits) -> list[tuple[str, bool]]:
     found = []
-    for fairness in evaluation.fairness:
-        for group in fairness.groups:
-            where = f"{fairness.column} = {group.value} beside {fairness.reference}"
-            differences: tuple[tuple[str, Rate, float | None], ...] = (
-                ("selection rate", "selection_rate", limits.demographic_parity_max),
-                ("true positive rate", "true_positive_rate", limits.equal_opportunity_max),
-            )
-            for name, rate, limit in differences:
-                gap = group.gaps.get(rate)
-                if limit is not None and gap is not None and abs(gap.value) > limit:
-                    shown = gap.low > limit or gap.high < -limit
-                    found.append((f"{name} differs where {where}: {gap.signed()}, at most {limit:g} may be{_not_sure(shown)}", shown))
-            least, ratio = limits.disparate_impact_min, group.ratio
-            if least is not None and ratio is not None and not least <= ratio.value <= 1 / least:
-                shown = ratio.high < least or ratio.low > 1 / least
-                found.append((f"ratio of selection rates where {where}: {ratio}, allowed are {least:g} to {1 / least:.3g}{_not_sure(shown)}", shown))
+    differences: tuple[tuple[str, Rate, float | None], ...] = (
+        ("selection rate", "selection_rate", limits.demographic_parity_max),
+        ("true positive rate", "true_positive_rate", limits.equal_opportunity_max),
+    )
+    for name, rate, limit in differences:
+        gap = group.gaps.get(rate)
+        if limit is None:
+            continue
+        if gap is None:
+            found.append((f"{name} cannot be judged {where}: too few rows to go by", False))
+        elif abs(gap.value) > limit:
+            shown = gap.low < gap.high and (gap.low > limit or gap.high < -limit)
+            found.append((f"{name} differs {where}: {gap.signed()}, at most {limit:g} may be{_not_sure(shown)}", shown))
+    least, ratio = limits.disparate_impact_min, group.ratio
+    if least is None:
+        return found
+    if ratio is None:  # nobody of the reference is selected, or too few rows
+        found.append((f"ratio of selection rates cannot be judged {where}: nobody is selected there, or too few rows", False))
+    elif not least <= ratio.value <= 1 / least:
+        shown = ratio.low < ratio.high and (ratio.high < least or ratio.low > 1 / least)
+        found.append((f"ratio of selection rates {where}: {ratio}, allowed are {least:g} to {1 / least:.3g}{_not_sure(shown)}", shown))
     return found
 
 
@@ -126,9 +142,11 @@ def _worse_slices(evaluation: Evaluation, gate: GateSpec) -> list[str]:
 
 
 def _too_few(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    if evaluation.rows >= gate.min_rows:
-        return []
-    return [f"{evaluation.rows:,} rows held out, gate.min_rows asks for {gate.min_rows:,}"]
+    if evaluation.rows < gate.min_rows:
+        return [f"{evaluation.rows:,} rows held out, gate.min_rows asks for {gate.min_rows:,}"]
+    if evaluation.resampled.by == "row" and evaluation.rows < FEWEST_ROWS:
+        return [f"{evaluation.rows:,} rows held out: below {FEWEST_ROWS} single rows bounds say nothing"]
+    return []
 
 
 def _not_shown(evaluation: Evaluation, gate: GateSpec) -> list[str]:

@@ -32,7 +32,9 @@ def evaluate(champion_name: str | None, best_name: str | None = None) -> Evaluat
     champion, best = _former(inputs, "champion", champion_name, challenger), _former(inputs, "best", best_name, challenger)
     formers = [former for former in (champion, best) if former is not None]
     dataset, layout = read_manifest(inputs / "dataset")
-    holdout = Holdout(dataset, challenger.scorer.card, Baseline.load(folder / BASELINE))
+    known = [former.card.classes for former in formers if former.card is not None and former.fault is None]
+    classes = tuple(dict.fromkeys(name for some in (challenger.scorer.card.classes, *known) for name in some))
+    holdout = Holdout(dataset, challenger.scorer.card, classes, Baseline.load(folder / BASELINE))
     columns = (*dataset.columns, KEY_HASH, PART)
     for rows in batches(inputs / "test", dataset, "test", layout=layout, columns=columns):
         if not len(rows):
@@ -57,10 +59,8 @@ def _former(inputs: Path, which: str, name: str | None, challenger: Contender) -
     dataset = Dataset.model_validate_json((inputs / f"{which}_dataset/manifest.json").read_text(encoding="utf-8"))
     if (elsewhere := inputs / f"{which}_scores").exists():
         former = Former.elsewhere(name, dataset, elsewhere)
-    elif (inputs / which).exists():
-        former = Former.loaded(name, dataset, unpacked(inputs / which))
     else:
-        former = Former(name, dataset, fault="the job that scores it in its own image failed")
+        former = Former.loaded(name, dataset, unpacked(inputs / which))
     mine = challenger.scorer.card.spec.task
     if former.card is not None and former.card.spec.task != mine:
         former.fault = f"its task is {former.card.spec.task}, the challenger's {mine}"

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from tidemill.dataset import Dataset
+from tidemill.errors import ModelCodeFailed
 from tidemill.evaluate.calibration import OTHER
 from tidemill.evaluate.slices import MISSING
 from tidemill.heldout import Beside, Mask, beside
@@ -86,7 +88,12 @@ class Former:
         try:
             self._found.append(self.scorer.scores(features_of(rows, self.card.spec)))
         except Exception as error:  # whatever it is, it is the reason that nothing is compared
-            self.fault = _told(error)
+            self.fault = reason_of(error)
+
+    def settle(self, rows: int) -> None:
+        """Scores of another image must be of these rows."""
+        if self.scored is not None and self.fault is None and len(self.scored) != rows:
+            self.fault = f"its own image gave {len(self.scored):,} scores for {rows:,} rows"
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -101,11 +108,18 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
+def reason_of(error: Exception) -> str:
+    """What may be said of an error that rows caused. Messages of others may quote the rows, which are nothing for a reason or a log."""
+    quotes_no_row = isinstance(error, pl.exceptions.ColumnNotFoundError | ModelCodeFailed | ValidationError)
+    return _told(error) if quotes_no_row else f"{type(error).__name__} while it scored these rows"
+
+
 class Holdout:
     """The rows seen so far: labels, days, the values of columns they are cut by, a sample, and every so many rows one to ask an endpoint for."""
 
-    def __init__(self, dataset: Dataset, card: package.TrainedModel, baseline: Baseline) -> None:
-        self.dataset, self.card, self._baseline = dataset, card, baseline
+    def __init__(self, dataset: Dataset, card: package.TrainedModel, classes: tuple[str, ...], baseline: Baseline) -> None:
+        """`classes`: all that some model knows; labels are their places."""
+        self.dataset, self.card, self.classes, self._baseline = dataset, card, classes, baseline
         spec = card.spec
         self._cut_by = {name: spec.columns[name] for name in spec.gate.slices}
         self._sensitive = {name: column for name, column in spec.columns.items() if column.names_groups}
@@ -124,7 +138,7 @@ class Holdout:
 
     def see(self, rows: pl.DataFrame) -> None:
         spec = self.card.spec
-        self._labels.append(labels_of(rows, spec, self.card.classes))
+        self._labels.append(labels_of(rows, spec, self.classes))
         if spec.time is not None:
             self._days.append(rows[spec.time].dt.epoch("d").cast(pl.Int64).to_numpy())
         for name, values in self._texts.items():

@@ -47,23 +47,29 @@ class Judging:
         self._rows = Rows(self._labels, days, self._spec.task)
         self._plan = plan(self._labels, self._spec.task, days)
         self._judge = Judge(self._labels, self._spec.task, self._plan, self._spec.gate.confidence)
-        self._mine = Model(challenger.scores[self._judged], self._card.threshold)
+        self._mine = Model(self._aligned(challenger.scores, self._card.classes)[self._judged], self._card.threshold)
         self._estimates = self._judge.estimates(*self._mine)
 
     def _unlearned(self) -> Mask:
         """A champion that learned from so much of the holdout that the rest can judge nobody is not compared."""
         judged = np.ones(self._holdout.rows, bool)
         for former in (self._champion, self._best):
-            if former is None or former.fault is not None:
+            if former is None:
                 continue
+            former.settle(self._holdout.rows)
             rest = judged & ~former.rows("learned")
-            try:
-                check_labels(self._holdout.labels[rest], self._spec.task)
-            except DatasetRefused:
+            if former.fault is None and not self._can_judge(rest):
                 former.fault = f"it learned from {int((~rest).sum()):,} of the {len(rest):,} rows held out, and the rest cannot judge it"
-            else:
-                judged = rest
+            judged = rest if former.fault is None else judged
         return judged
+
+    def _can_judge(self, rows: Mask) -> bool:
+        """Enough of them, with more than one class or value; all there are may always judge."""
+        try:
+            check_labels(self._holdout.labels[rows], self._spec.task)
+        except DatasetRefused:
+            return False
+        return bool(rows.all() or rows.sum() >= FEWEST_APART)
 
     def evaluation(self, folder: Path, archive: Path) -> Evaluation:
         """`folder`: the challenger's, unpacked; `archive`: the model.tar.gz it came in."""
@@ -76,12 +82,12 @@ class Judging:
             primary=spec.primary,
             dataset=holdout.dataset.id,
             rows=len(self._labels),
-            labels=label_facts(self._labels, spec.task, card.classes),
+            labels=label_facts(self._labels, spec.task, holdout.classes),
             period=describe(holdout.dataset, "test"),
             confidence=spec.gate.confidence,
             resampled=self._plan.resampled,
             challenger=self._judge.scores(self._estimates),
-            baseline=self._judge.scores(self._judge.estimates(self._linear.scores[self._judged], card.threshold)),
+            baseline=self._judge.scores(self._judge.estimates(self._aligned(self._linear.scores, card.classes)[self._judged], card.threshold)),
             champion=self._compared(self._champion),
             best=self._compared(self._best),
             slices=self._slices(),
@@ -90,7 +96,7 @@ class Judging:
             holdout=holdout.dataset.holdout,
             threshold=card.threshold if spec.task == "binary" else None,
             calibration=calibration(self._labels, self._mine.scores, spec.task),
-            confusion=confusion(self._labels, self._mine.scores, spec.task, card.threshold, card.classes),
+            confusion=confusion(self._labels, self._mine.scores, spec.task, card.threshold, holdout.classes),
             fairness=self._fairness(),
             importance=told,
             explained=explained,
@@ -101,6 +107,8 @@ class Judging:
             latency_ms=latency_ms(self._challenger.scorer, holdout.sample[0]),
             model_sha256=hashlib.sha256((folder / package.PIPELINE).read_bytes()).hexdigest(),
             versions=card.versions,
+            settings=card.settings,
+            set_beside=tuple(former.name for former in (self._champion, self._best) if former is not None),
             unreadable=self._champion.fault if self._champion is not None else None,
             warnings=(*card.warnings, *self._plan.warnings, *untold, *self._warnings(folder)),
             golden=self._golden(),
@@ -108,12 +116,23 @@ class Judging:
 
     def _model(self, former: Former) -> Model:
         other = former.card or self._card
-        return Model(_aligned(former.scores, other.classes, self._card.classes)[self._judged], other.threshold)
+        return Model(self._aligned(former.scores, other.classes)[self._judged], other.threshold)
+
+    def _aligned(self, scores: NDArray[np.float64], classes: tuple[str, ...]) -> NDArray[np.float64]:
+        """Probabilities under the classes that some model knows; of one that this model does not know, 0."""
+        if scores.ndim == 1 or classes == self._holdout.classes:
+            return scores
+        at = {name: column for column, name in enumerate(classes)}
+        return np.column_stack([scores[:, at[name]] if name in at else np.zeros(len(scores)) for name in self._holdout.classes])
 
     def _compared(self, former: Former | None) -> Comparison | None:
         if former is None or former.fault is not None:
             return None
-        return self._judge.compare(self._estimates, self._judge.estimates(*self._model(former)), former.name, self._spec.primary)
+        theirs, primary = self._judge.estimates(*self._model(former)), self._spec.primary
+        if primary not in self._estimates.values or primary not in theirs.values:
+            former.fault = f"the primary metric {primary} is undefined on these {len(self._labels):,} rows"
+            return None
+        return self._judge.compare(self._estimates, theirs, former.name, primary)
 
     @property
     def _theirs(self) -> Model | None:
@@ -153,7 +172,7 @@ class Judging:
             told = importance(scorer, sample, labels)
             return told, explain(scorer, features_of(self._holdout.golden, self._spec), sample.iloc[:: -(-len(sample) // BACKGROUND)]), ()
         except Exception as error:  # of the author's estimator, asked about rows that never were
-            return (), (), (f"no explanations: the estimator failed on rows mixed of others: {type(error).__name__}: {error}"[:300],)
+            return (), (), (f"no explanations: the estimator failed on rows mixed of others: {type(error).__name__}",)
 
     def _golden(self) -> tuple[GoldenRequest, ...]:
         said = answers(self._challenger.scores[self._holdout.golden_at].tolist(), self._spec.task, self._card.threshold, self._card.classes)
@@ -178,11 +197,3 @@ class Judging:
         for name, column in spec.columns.items():
             if column.sensitive and column.role in ("feature", "ignore") and not column.names_groups:
                 yield f"fairness over {name} is not judged: that needs a category whose values are listed in allowed, or a boolean"
-
-
-def _aligned(scores: NDArray[np.float64], classes: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.float64]:
-    """A champion's probabilities under the challenger's classes; of one that it does not know, 0."""
-    if classes == wanted:
-        return scores
-    at = {name: column for column, name in enumerate(classes)}
-    return np.column_stack([scores[:, at[name]] if name in at else np.zeros(len(scores)) for name in wanted])

@@ -13,20 +13,20 @@ from tidemill.model import package
 from tidemill.model.features import features_of
 from training import paths
 from training.evaluate import unpacked
-from training.holdout import FAULT, SCORES
+from training.holdout import FAULT, SCORES, reason_of
 
 
 def score() -> None:
     inputs, output = paths.PROCESSING / "input", paths.PROCESSING / "output"
     output.mkdir(parents=True, exist_ok=True)
-    dataset, layout = read_manifest(inputs / "dataset")
     try:
+        dataset, layout = read_manifest(inputs / "dataset")
         scorer = package.load(unpacked(inputs / "model"))
         rows = (rows for rows in batches(inputs / "test", dataset, "test", layout=layout) if len(rows))
         scores = np.concatenate([scorer.scores(features_of(some, scorer.card.spec)) for some in rows])
     except Exception as error:  # whatever it is, it is the reason that nothing is compared
-        (output / FAULT).write_text(f"{type(error).__name__}: {error}"[:500], encoding="utf-8")
-        print(f"cannot score these rows: {error}", flush=True)
+        (output / FAULT).write_text(reason_of(error), encoding="utf-8")
+        print(f"cannot score these rows: {reason_of(error)}", flush=True)
         return
     np.save(output / SCORES, scores)
     (output / package.CARD).write_text(scorer.card.model_dump_json(), encoding="utf-8")

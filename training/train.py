@@ -57,7 +57,6 @@ def train() -> package.TrainedModel:
     fitted = estimators.calibrated(found, spec, train_rows, validation_rows)
     baseline = estimators.fit("linear", spec, train_rows, validation_rows, module)
     took = time.monotonic() - started
-    print(f"{spec.train.estimator} estimator and linear baseline fitted to {len(train_rows.labels):,} rows in {took:.1f} s", flush=True)
     card = package.TrainedModel(
         spec=spec,
         run=asked["run"],
@@ -80,6 +79,7 @@ def train() -> package.TrainedModel:
     print(objective_line(study.validated(spec.primary, scores, judged.labels, spec, card.threshold)), flush=True)
     points, why_not = study.learning_curve(found, card, train_rows, validation_rows, module)
     card = card.model_copy(update={"learning": points, "warnings": (*card.warnings, *([why_not] if why_not else []))})
+    print(f"{spec.train.estimator} estimator and linear baseline fitted to {len(train_rows.labels):,} rows in {took:.1f} s", flush=True)
     package.save(paths.MODEL, card, fitted, baseline, None if module is None else folder / FILE)
     return card
 

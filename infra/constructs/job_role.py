@@ -11,18 +11,18 @@ from constructs import Construct
 class JobRole(Construct):
     """May pull our image and write its logs and metrics; everything else is allowed by the stack that makes it.
 
-    `source`: the resource type of the ARNs on whose behalf SageMaker may assume it ("training-job/*"); inference allows
+    `source`: the resource types of the ARNs on whose behalf SageMaker may assume it ("training-job/*"); inference allows
     only the whole account as source. docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html
     """
 
-    def __init__(self, scope: Construct, name: str, *, source: str, repository: ecr.IRepository) -> None:
+    def __init__(self, scope: Construct, name: str, *, source: tuple[str, ...], repository: ecr.IRepository) -> None:
         super().__init__(scope, name)
         stack = Stack.of(self)
         principal = iam.ServicePrincipal(
             "sagemaker.amazonaws.com",
             conditions={
                 "StringEquals": {"aws:SourceAccount": stack.account},
-                "ArnLike": {"aws:SourceArn": f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}:{source}"},
+                "ArnLike": {"aws:SourceArn": [f"arn:{stack.partition}:sagemaker:{stack.region}:{stack.account}:{each}" for each in source]},
             },
         )
         self.role = iam.Role(self, "Role", assumed_by=cast("iam.IPrincipal", principal))

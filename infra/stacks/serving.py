@@ -111,7 +111,7 @@ class ServingStack(Stack):
         return [f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{kind}/{self._stage.name}-*" for kind in kinds]
 
     def _machine(self, steps: dict[str, Function], alarms: dict[str, list[cloudwatch.Alarm]]) -> Machine:
-        serve = JobRole(self, "ServeRole", source="*", repository=self._image.repository)
+        serve = JobRole(self, "ServeRole", source=("*",), repository=self._image.repository)
         serve.allow("s3:GetObject", on=[self._data.lake.arn_for_objects("*/runs/*/train/*")])
         names = ", ".join(f"'{model}': [{', '.join(repr(a.alarm_name) for a in found)}]" for model, found in alarms.items())
         machine = Machine(

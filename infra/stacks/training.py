@@ -197,12 +197,12 @@ class TrainingStack(Stack):
 
     def _machine(self, steps: dict[str, Function]) -> Machine:
         repository, lake = self._image.repository, self._data.lake
-        train = JobRole(self, "TrainRole", source="training-job/*", repository=repository)
+        train = JobRole(self, "TrainRole", source=("training-job/*", "hyper-parameter-tuning-job/*"), repository=repository)
         train.allow("s3:GetObject", on=[lake.arn_for_objects(pattern) for pattern in ("*/code/*", "*/datasets/*", *_rows_of("train", "validation"))])
         train.allow("s3:PutObject", on=[lake.arn_for_objects("*/runs/*/train/*")])
         train.allow("s3:GetObject", "s3:PutObject", on=[lake.arn_for_objects("*/runs/*/checkpoints/*")])
         train.allow("s3:ListBucket", on=[lake.bucket_arn])
-        evaluate = JobRole(self, "EvaluateRole", source="processing-job/*", repository=repository)
+        evaluate = JobRole(self, "EvaluateRole", source=("processing-job/*",), repository=repository)
         evaluate.allow(
             "s3:GetObject",
             on=[lake.arn_for_objects(pattern) for pattern in ("*/datasets/*", *_rows_of("test"), "*/runs/*/train/*", "*/runs/*/scores/*")],

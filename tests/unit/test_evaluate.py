@@ -10,7 +10,7 @@ from tests.samples import evaluation, scores, spec
 from tidemill.errors import DatasetRefused
 from tidemill.evaluate.compare import Judge, check_labels, label_facts
 from tidemill.evaluate.metrics import CLIP, Outcomes, statistics
-from tidemill.evaluate.record import Comparison, Evaluation, Fairness, Group, Interval, Scores
+from tidemill.evaluate.record import Comparison, Evaluation, Fairness, Group, Interval, Resampled, Scores
 from tidemill.evaluate.resample import MANY_DAYS, estimate, interval, plan
 from tidemill.gate import decide
 from tidemill.metric import KINDS, metrics_of
@@ -286,6 +286,28 @@ def test_the_four_fifths_rule_holds_both_ways():
     gate = limited(disparate_impact_min=0.8)
     for ratio, outcome in (((0.7, 0.65, 0.75), "reject"), ((0.7, 0.6, 0.9), "hold"), ((0.9, 0.5, 1.4), "promote"), ((1.4, 1.3, 1.5), "reject")):
         assert decide(evaluation(0.7, fairness=(fair((0, 0, 0), ratio),)), gate).outcome == outcome
+
+
+def test_a_group_that_cannot_be_judged_or_a_reference_that_is_never_selected_holds_the_model():
+    without = fair((0, 0, 0)).model_copy(update={"groups": (fair((0, 0, 0)).groups[0], Group(value="b", rows=40, rates={}))})
+    for limits, told in (
+        ({"equal_opportunity_max": 0.1}, "true positive rate cannot be judged"),
+        ({"disparate_impact_min": 0.8}, "nobody is selected there"),
+    ):
+        decision = decide(evaluation(0.7, fairness=(without,)), limited(**limits))
+        assert (decision.outcome, told in decision.reasons[0]) == ("hold", True)
+
+
+def test_an_interval_without_width_shows_nothing():
+    assert decide(evaluation(0.7, fairness=(fair((-1, -1, -1)),)), limited(demographic_parity_max=0.1)).outcome == "hold"
+
+
+def test_a_handful_of_single_rows_promotes_nobody():
+    few = {"rows": 29, "resampled": Resampled(by="row", units=29, method="percentile")}
+    held = decide(evaluation(0.9, **few), GATE)
+    assert (held.outcome, held.reasons) == ("hold", ("29 rows held out: below 30 single rows bounds say nothing",))
+    by_day = {"rows": 29, "resampled": Resampled(by="day", units=5, method="jackknife-t")}
+    assert decide(evaluation(0.9, **by_day), GATE).outcome == "promote"
 
 
 def test_limits_of_fairness_that_cannot_be_judged_hold_the_model():

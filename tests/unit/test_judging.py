@@ -21,6 +21,7 @@ from tidemill.evaluate.slices import Model
 from tidemill.heldout import beside
 from tidemill.load import PART
 from tidemill.model import estimators, study
+from tidemill.model import explain as explaining
 from tidemill.model.baseline import KEYS, Baseline, psi, shifts, smallest
 from tidemill.model.explain import explain, importance
 from tidemill.model.features import Rows
@@ -118,6 +119,17 @@ def test_a_rate_without_rows_to_go_by_is_left_out_and_nobody_selected_has_no_rat
     assert (nobody.ratio, nobody.rates["selection_rate"].value) == (None, 0)
 
 
+def test_a_rate_of_a_few_rows_or_of_one_day_is_not_told():
+    labels, scores, of = groups(1000)
+    labels[of == "b"] = 0
+    labels[np.flatnonzero(of == "b")[:5]] = 1
+    assert "true_positive_rate" not in fairness_of(labels, scores, of)[0].groups[1].rates
+    days = np.where(of == "b", 0, np.arange(1000) % 6)
+    labels = np.arange(1000) % 2
+    (found,) = judge_fairness({"sex": of}, labels, Model(scores, 0.5), "binary", plan(labels, "binary", days), 0.95, 50)
+    assert found.groups[1].rates == {}
+
+
 def test_other_tasks_have_rates_of_their_own():
     labels, scores, of = groups(600)
     by_class = fairness_of(labels, np.column_stack([1 - scores, scores]), of, "multiclass")[0]
@@ -182,6 +194,15 @@ def test_shapley_values_are_near_the_exact_ones_where_features_act_together():
     (found,) = explain(model, row, background)
     for each in found.reasons:
         assert each.effect == pytest.approx(exact(each.feature), abs=0.1 * abs(found.score - found.base))
+
+
+def test_rows_of_many_features_are_explained_a_few_orders_at_a_time(monkeypatch):
+    model, background, row = scorer(lambda f: 2 * f["length_m"] - f["crew"]), frame(60), frame(1, seed=9)
+    (whole,) = explain(model, row, background)
+    monkeypatch.setattr(explaining, "CELLS", 4 * 4 * 2 * 40)
+    (parts,) = explain(model, row, background)
+    assert parts.base == pytest.approx(whole.base)
+    assert [each.effect for each in parts.reasons] == pytest.approx([each.effect for each in whole.reasons])
 
 
 def test_values_of_sensitive_columns_are_not_told():

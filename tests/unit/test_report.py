@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples import SPEC, evaluation, scores, spec
+from tests.samples import SPEC, evaluation, folder, rows, scores, spec
 from tests.world import World
 from tidemill.card import LONGEST, model_card
 from tidemill.errors import RecordMissing
@@ -31,6 +31,7 @@ from tidemill.evaluate.record import (
 from tidemill.records import Run
 from tidemill.report.page import Story, page
 from tidemill.runs import changes
+from tidemill.steps import gate
 from tidemill.steps.report import compared
 
 SCHEMA = Path(__file__).parents[2] / "docs/evaluation.schema.json"
@@ -209,3 +210,23 @@ def test_a_model_card_is_never_too_long_for_the_registry():
 
 def test_the_schema_of_evaluation_json_is_published():
     assert json.loads(SCHEMA.read_text()) == Evaluation.model_json_schema()
+
+
+def test_what_the_registry_takes_as_metadata_is_all_that_is_sent():
+    world = World()
+    owners = SPEC.replace('["harbour@example.com"]', '["Ana (harbour) <ana@example.com>", "b&c@example.com"]')
+    world.models.folders = {uri: folder(owners) for uri in world.models.folders}
+    world.registered()
+    (package,) = world.registry.packages.values()
+    assert package["CustomerMetadataProperties"]["owners"] == "Ana  harbour   ana@example.com  b c@example.com"
+
+
+def test_a_page_that_cannot_be_made_changes_no_decision(monkeypatch):
+    monkeypatch.setattr(gate, "write_report", lambda *_, **__: 1 / 0)
+    world = World()
+    world.upload("boats/data/1.csv", rows(11))
+    world.claim(1)
+    world.prepare(1)
+    world.assemble(1)
+    decided = world.gate()
+    assert (decided["decision"], decided["report_failed"]) == ("promote", "ZeroDivisionError: division by zero")

@@ -12,7 +12,7 @@ from tidemill.cli.stage import AsJson, Model, Stage, StageName, console, echo_js
 from tidemill.evaluate.record import Interval
 from tidemill.metric import KINDS
 from tidemill.records import Run
-from tidemill.runs import Compared
+from tidemill.runs import Compared, Judged
 from tidemill.steps import report as reports
 
 app = typer.Typer(no_args_is_help=True, help="Training runs: what they found and decided.")
@@ -44,8 +44,7 @@ def show(model: Model, run: Number, stage: StageName = "dev", as_json: AsJson = 
     at = Stage.of(stage)
     record = at.ledger.run(model, run)
     if as_json:
-        evaluation = reports.judged(record, lake=at.lake).evaluation.model_dump(mode="json") if record.evaluation else None
-        echo_json(_run(record) | {"evaluation": evaluation})
+        echo_json(_run(record) | {"evaluation": _masked(reports.judged(record, lake=at.lake)) if record.evaluation else None})
         return
     out = console()
     out.print(f"run       {keys.run_id(record.epoch)}, {minute(record.started_at)}, cause: {record.cause}")
@@ -115,6 +114,15 @@ def _show(out: Console, found: Compared) -> None:
     out.print("\nspec" + ("" if found.spec else ": the same"))
     for change in found.spec:
         out.print(f"  {change.key}: {printable(change.before or 'not set')} → {printable(change.after or 'not set')}", soft_wrap=True)
+
+
+def _masked(judged: Judged) -> dict[str, Any]:
+    """The evaluation, without what its golden rows hold in sensitive columns."""
+    found = judged.evaluation.model_dump(mode="json")
+    for golden in found["golden"]:
+        hidden = {name: "***" for name, value in golden["instance"].items() if value is not None and judged.spec.columns[name].sensitive}
+        golden["instance"] |= hidden
+    return found
 
 
 def _told(interval: Interval | None) -> str:

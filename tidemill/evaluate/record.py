@@ -13,8 +13,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Interval(_Record):
+class Interval(BaseModel):
     """An estimate between two one-sided bounds: the truth lies above `low`, and below `high`, with the evaluation's confidence each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     value: float
     low: float
@@ -175,9 +177,10 @@ class Evaluation(_Record):
     """One evaluation on `rows` labelled rows over `period`.
 
     labels: rows of each class, or mean, std, min and max of a number. unreadable: why the champion could not score these rows, so
-    that there is no comparison. best: the same comparison with the best champion there was, where that is another. left_out: rows that
-    a champion had learned from, which judge nobody. holdout: hash of the files held out. warnings: what a person should know before
-    they trust the figures. importance, explained: of a sample of the rows. model_sha256: of the fitted pipeline; versions: of what made it.
+    that there is no comparison. best: the same comparison with the best champion there was, where that is another. set_beside: both,
+    compared or not. left_out: rows that a champion had learned from, which judge nobody. holdout: hash of the files held out. warnings:
+    what a person should know before they trust the figures. importance, explained: of a sample of the rows. model_sha256: of the fitted
+    pipeline; versions: of what made it; settings: of the estimator.
     """
 
     model: str
@@ -211,9 +214,20 @@ class Evaluation(_Record):
     latency_ms: float | None = None
     model_sha256: str = ""
     versions: dict[str, str] = {}
+    settings: dict[str, bool | int | float | str] = {}
+    set_beside: tuple[str, ...] = ()
     unreadable: str | None = None
     warnings: tuple[str, ...] = ()
     golden: tuple[GoldenRequest, ...]
+
+    @property
+    def champion_name(self) -> str | None:
+        """The champion of that moment, whether it could be compared or not."""
+        return self.set_beside[0] if self.set_beside else self.champion.champion if self.champion else None
+
+    @property
+    def best_name(self) -> str | None:
+        return self.set_beside[1] if len(self.set_beside) > 1 else self.best.champion if self.best else None
 
     @property
     def headline(self) -> str:

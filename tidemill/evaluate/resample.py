@@ -60,14 +60,14 @@ def plan(labels: NDArray[np.int64] | FloatArray, task: Task, days: IntArray | No
 
 
 def _each_can_go(labels: NDArray[np.int64] | FloatArray, task: Task, clusters: IntArray) -> bool:
-    if task == "regression":
-        return True
+    if task == "regression":  # not if all rows but those of one day have one value
+        return all(len(np.unique(clusters[labels != value])) > 1 for value in {labels[np.argmax(clusters == day)] for day in range(3)})
     return all(len(np.unique(clusters[labels == label])) > 1 for label in np.unique(labels))
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """One model: each metric on all rows, and on each draw. A metric that is undefined on all rows is not among them."""
+    """One model: each metric on all rows, and on each draw. One that is undefined on all rows, or on all draws but one, is not among them."""
 
     values: dict[Metric, float]
     draws: dict[Metric, FloatArray]
@@ -81,7 +81,9 @@ def estimate(statistics: Mapping[Metric, Statistic], plan: Plan) -> Estimates:
     for weights in plan.draws():
         for metric in defined:
             drawn[metric].append(statistics[metric](weights))
-    return Estimates(defined, {metric: np.concatenate(draws) for metric, draws in drawn.items()})
+    draws = {metric: np.concatenate(some) for metric, some in drawn.items()}
+    told = {metric for metric, some in draws.items() if np.isfinite(some).sum() >= 2}
+    return Estimates({metric: value for metric, value in defined.items() if metric in told}, {metric: draws[metric] for metric in told})
 
 
 def interval(value: float, draws: FloatArray, plan: Plan, confidence: float) -> Interval:

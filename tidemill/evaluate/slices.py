@@ -4,7 +4,7 @@ A model may be better on the whole and worse for one airport. Many slices are ma
 corrects them together (Holm 1979).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -46,19 +46,36 @@ def judge_slices(
 
     `drop`: p is the chance of so low a gain if the challenger were worse by no more than this.
     """
-    found = [(by, rows) for by, rows in _slices(columns) if min_rows <= rows.sum() < len(holdout.labels)]
-    largest = sorted(found, key=lambda each: (-int(each[1].sum()), sorted(each[0].items())))[:MOST]
-    judged = (_judged(by, rows, holdout, challenger, champion, primary, confidence, drop) for by, rows in largest)
+    found = [part for part in _parts(columns) if min_rows <= part.rows < len(holdout.labels)]
+    largest = sorted(found, key=lambda each: (-each.rows, sorted(each.by.items())))[:MOST]
+    judged = (_judged(each.by, each.mask(), holdout, challenger, champion, primary, confidence, drop) for each in largest)
     return tuple(each for each in judged if each is not None)
 
 
-def _slices(columns: Mapping[str, Texts]) -> list[tuple[dict[str, str], NDArray[np.bool_]]]:
+class _Part(NamedTuple):
+    """Rows of one value, or of a pair of values: counted here, and looked for only if they are judged."""
+
+    by: dict[str, str]
+    rows: int
+    codes: IntArray
+    code: int
+
+    def mask(self) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = self.codes == self.code
+        return found
+
+
+def _parts(columns: Mapping[str, Texts]) -> Iterator[_Part]:
     """Of each value, and of each pair of values of two columns."""
-    singles = [({name: str(value)}, values == value) for name, values in columns.items() for value in np.unique(values)]
-    pairs = [
-        (one | other, rows & others) for (one, rows), (other, others) in combinations(singles, 2) if one.keys() != other.keys()
-    ]  # fmt: skip
-    return singles + pairs
+    coded = {name: np.unique(values, return_inverse=True) for name, values in columns.items()}
+    for name, (values, codes) in coded.items():
+        for code, rows in enumerate(np.bincount(codes, minlength=len(values)).tolist()):
+            yield _Part({name: str(values[code])}, rows, codes, code)
+    for (one, (values, codes)), (other, (others, other_codes)) in combinations(coded.items(), 2):
+        joint = codes * len(others) + other_codes
+        counts = np.bincount(joint, minlength=len(values) * len(others))
+        for code in np.flatnonzero(counts).tolist():
+            yield _Part({one: str(values[code // len(others)]), other: str(others[code % len(others)])}, int(counts[code]), joint, code)
 
 
 def judge_rows(

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from tidemill.errors import ModelCodeFailed
+from tidemill.errors import DatasetRefused, ModelCodeFailed
 from tidemill.model import code
 from tidemill.model.boosting import NO_SETTINGS, Progress, Settings, boosted
 from tidemill.model.features import Rows, kinds
@@ -51,6 +51,8 @@ def calibrated(fitted: Any, spec: ModelSpec, train: Rows, validation: Rows) -> A
     if spec.train.calibrate == "none":
         return fitted
     rows = _known(validation, train, spec)
+    if missing := len(np.setdiff1d(train.labels, rows.labels)):
+        raise DatasetRefused(f"train.calibrate needs validation rows of every class, and {missing} have none: upload more rows, or leave it out")
     return CalibratedClassifierCV(FrozenEstimator(fitted), method=spec.train.calibrate).fit(rows.features, rows.labels, sample_weight=rows.weights)
 
 

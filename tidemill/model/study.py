@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tidemill.errors import ModelCodeFailed
+from tidemill.errors import DatasetRefused, ModelCodeFailed
 from tidemill.evaluate.metrics import Outcomes, statistics
 from tidemill.evaluate.record import Learned
 from tidemill.metric import KINDS, Metric
@@ -79,15 +79,15 @@ def learning_curve(
             fewer = some(train, spec, size)
             if spec.task != "regression" and len(np.unique(fewer.labels)) < len(np.unique(train.labels)):
                 return (), None
-            points.append((size, estimators.fit(spec.train.estimator, spec, fewer, validation, module, card.settings)))
-    except ModelCodeFailed as error:
+            points.append((size, _value(estimators.fit(spec.train.estimator, spec, fewer, validation, module, card.settings), card, validation)))
+        points += [] if rows > 2 * STUDIED else [(rows, _value(fitted, card, validation))]
+    except (ModelCodeFailed, DatasetRefused) as error:
         return (), f"no learning curve: from {size:,} rows the estimator could not learn: {str(error).splitlines()[0]}"
-    points += [] if rows > 2 * STUDIED else [(rows, fitted)]
-    values = [
-        (size, validated(spec.primary, Scorer(card, each).scores(validation.features), validation.labels, spec, card.threshold))
-        for size, each in points
-    ]
-    return tuple(Learned(rows=size, value=value) for size, value in values if np.isfinite(value)), None
+    return tuple(Learned(rows=size, value=value) for size, value in points if np.isfinite(value)), None
+
+
+def _value(estimator: Any, card: TrainedModel, validation: Rows) -> float:
+    return validated(card.spec.primary, Scorer(card, estimator).scores(validation.features), validation.labels, card.spec, card.threshold)
 
 
 def still_learning(points: tuple[Learned, ...], primary: Metric) -> bool | None:

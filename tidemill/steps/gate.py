@@ -5,7 +5,7 @@ from typing import Any
 from tidemill import keys
 from tidemill.evaluate.record import Evaluation, Interval
 from tidemill.events import GateRequest
-from tidemill.gate import decide
+from tidemill.gate import Decision, decide
 from tidemill.ports import Ledger, Store
 from tidemill.records import Run
 from tidemill.steps.pinned import pinned_spec
@@ -31,8 +31,16 @@ def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, 
                 }
             )
         )  # fmt: skip
-    report = write_report(ledger.run(run.model, run.epoch), decision, evaluation, ledger=ledger, lake=lake)
-    return {"decision": decision.outcome, "reasons": list(decision.reasons), "report": lake.uri(report)}
+    page = _page(ledger.run(run.model, run.epoch), decision, evaluation, ledger, lake)
+    return {"decision": decision.outcome, "reasons": list(decision.reasons), **page}
+
+
+def _page(run: Run, decision: Decision, evaluation: Evaluation, ledger: Ledger, lake: Store) -> dict[str, str]:
+    """Where the page is, or why there is none: what is decided and on record does not depend on how it is shown."""
+    try:
+        return {"report": lake.uri(write_report(run, decision, evaluation, ledger=ledger, lake=lake))}
+    except Exception as error:  # told in the log of the function, which has an alarm on errors of its own
+        return {"report_failed": f"{type(error).__name__}: {error}"}
 
 
 def looks(run: Run, evaluation: Evaluation, ledger: Ledger) -> int:

@@ -1,6 +1,7 @@
 """register: the promoted model becomes a package, pending; then it is approved, by policy or by a person."""
 
 import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,9 @@ from tidemill.ports import Alerts, Ledger, Registry, Store
 from tidemill.records import Package, Run
 from tidemill.spec import ModelSpec
 from tidemill.steps.pinned import pinned_spec
+
+NOT_IN_METADATA = re.compile(r"[^\w\s.:/=+\-@]")
+"""docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html, CustomerMetadataProperties: the pattern of a value."""
 
 
 def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, registry: Registry, lake: Store, alerts: Alerts) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def register_run(request: RegisterRequest, stage: str, *, ledger: Ledger, regist
     arn, version = registry.create(keys.package_group(stage, run.model), token, _package(request, run, spec, evaluation, lake))
     package = Package(
         arn=arn, model=run.model, version=version, run=run.epoch, decision=run.decision,
-        compared_with=evaluation.champion.champion if evaluation.champion else None,
+        compared_with=evaluation.champion_name,
         model_data=request.model_data, image=request.image, evaluation=request.evaluation, spec_hash=run.spec_hash,
         expires_at=_later(request.now, spec.gate.approve_within_h) if spec.gate.approve == "person" else None,
         keeps_to=keeps_to(evaluation),
@@ -50,6 +54,8 @@ def keeps_to(evaluation: Evaluation) -> str | None:
     A margin lets an equal model through that is a little worse. Were each one measured against the last only, quality could go down a
     margin at a time for ever.
     """
+    if evaluation.best is None and evaluation.best_name is not None:
+        return evaluation.best_name  # it could not be compared this time: that is no reason to forget it
     former = evaluation.best or evaluation.champion
     return None if former is None or former.gain.low > 0 else former.champion
 
@@ -80,7 +86,7 @@ def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Ev
     facts = {
         "run": keys.run_id(run.epoch), "dataset": evaluation.dataset, "holdout": evaluation.holdout, "spec": run.spec_hash, "code": run.code_hash,
         "image": request.image, "pipeline": evaluation.model_sha256, "report": lake.uri(keys.report(run.model, keys.run_id(run.epoch))),
-        "owners": " ".join(spec.owners),  # the values' pattern has no comma
+        "owners": " ".join(spec.owners),
     }  # fmt: skip
     learned = f"dataset {evaluation.dataset}, estimator {spec.train.estimator}, seed {spec.train.seed}"
     return {
@@ -94,5 +100,5 @@ def _package(request: RegisterRequest, run: Run, spec: ModelSpec, evaluation: Ev
         "DriftCheckBaselines": {"ModelDataQuality": {"Statistics": baseline}, "ModelQuality": {"Statistics": known}},
         "MetadataProperties": {"GeneratedBy": run.execution, "CommitId": run.code_hash},
         "ModelCard": {"ModelCardStatus": "PendingReview", "ModelCardContent": model_card(spec, evaluation, learned, facts)},
-        "CustomerMetadataProperties": {name: value[:256] for name, value in facts.items() if value},
+        "CustomerMetadataProperties": {name: NOT_IN_METADATA.sub(" ", value)[:256] for name, value in facts.items() if value},
     }

@@ -13,8 +13,10 @@ from tidemill.layout import unpacked
 from tidemill.metric import Metric
 from tidemill.ports import Ledger, Store
 from tidemill.records import Run
+from tidemill.spec import ModelSpec
 from tidemill.steps import trace
 from tidemill.steps.checkout import fetch_rows
+from tidemill.steps.pinned import pinned_spec
 from tidemill.steps.report import judged
 
 CLOSE = 1e-9
@@ -45,7 +47,7 @@ def lay_out(run: Run, root: Path, *, ledger: Ledger, lake: Store) -> Evaluation:
         raise NotReproducible(f"run {keys.run_id(run.epoch)} of {run.model}: erasure {mark.erasure} took rows out of its dataset on {mark.time[:10]}")
     then = judged(run, lake=lake).evaluation
     dataset = trace.dataset_of(run, lake=lake)
-    _settings(run, root)
+    _settings(run, then, pinned_spec(run.model, run.code_hash, lake), root)
     _code(run, root / "input/data/code", lake)
     for split, place in zip(SPLITS, ("input/data/train", "input/data/validation", "processing/input/test"), strict=True):
         fetch_rows(dataset, split, root / place, lake=lake)
@@ -65,10 +67,11 @@ def beside(then: Evaluation, now: Evaluation) -> Reproduced:
     return Reproduced(metrics, then.model_sha256 == now.model_sha256, versions)
 
 
-def _settings(run: Run, root: Path) -> None:
-    _write(
-        root / "input/config/hyperparameters.json", json.dumps({"model": run.model, "run": keys.run_id(run.epoch), "code": run.code_hash}).encode()
-    )
+def _settings(run: Run, then: Evaluation, spec: ModelSpec, root: Path) -> None:
+    """What the job was asked for, with the settings that a search had found."""
+    searched = {name: str(then.settings[name]) for name in (spec.train.search.space if spec.train.search else ()) if name in then.settings}
+    asked = {"model": run.model, "run": keys.run_id(run.epoch), "code": run.code_hash}
+    _write(root / "input/config/hyperparameters.json", json.dumps(asked | searched).encode())
 
 
 def _code(run: Run, folder: Path, lake: Store) -> None:
