@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from tests.opt_ml import Tree
-from tests.samples import SPEC, spec
+from tests.samples import SPEC, evaluation, spec
 from tests.unit.test_training import rows_of, spec_of
 from tidemill import jobs
 from tidemill.errors import ModelCodeFailed, SpecError
 from tidemill.model import code, package
+from tidemill.records import Run
+from tidemill.steps import reproduce
 from training import paths
 from training.progress import Checkpoints
 
@@ -224,3 +226,23 @@ def test_code_that_prints_without_end_is_stopped_and_what_others_print_is_not(ca
     assert len(capsys.readouterr().out) <= code.PRINTED
     assert code.run(lambda: print("hello") or 5, "build(spec)") == 5
     assert capsys.readouterr().out == "hello\n"
+
+
+def test_a_run_made_again_asks_for_the_settings_that_its_search_had_found(tmp_path):
+    run = Run(
+        model="boats",
+        epoch=3,
+        cause="upload",
+        execution="x",
+        started_at="2024-06-01T12:00:00Z",
+        uploads=(),
+        spec_hash="s",
+        code_hash="c",
+        dataset="d",
+    )
+    then = evaluation(0.7, settings={"learning_rate": 0.0123456789, "max_leaf_nodes": 7, "max_depth": 2})
+    searched = spec(SPEC + SEARCH)
+    reproduce._settings(run, then, searched, tmp_path)
+    asked = json.loads((tmp_path / "input/config/hyperparameters.json").read_text())
+    assert asked == {"model": "boats", "run": "0003", "code": "c", "learning_rate": "0.0123456789", "max_leaf_nodes": "7"}
+    assert jobs.setting("learning_rate", asked["learning_rate"], searched.train) == then.settings["learning_rate"]
