@@ -30,15 +30,14 @@ def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = Non
     `before`: the champion's primary metric when it was registered. `looks`: how often these held-out rows judged a model before. Neither
     changes a decision: they tell a person how far to trust it.
     """
-    told = (*_fallen(evaluation, before), *_looked_at(looks))
+    told, unfair = (*_fallen(evaluation, before), *_looked_at(looks)), _unfair(evaluation, gate)
     against = [
         *_beyond_floors(evaluation, gate), *_over_budget(evaluation, gate), *_worse(evaluation, gate), *_worse_slices(evaluation, gate),
-        *(reason for reason, shown in _unfair(evaluation, gate) if shown),
+        *(reason for reason, shown in unfair if shown),
     ]  # fmt: skip
     if against:
         return Decision(outcome="reject", reasons=(*against, *told))
-    unfair = [reason for reason, shown in _unfair(evaluation, gate) if not shown]
-    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate), *unfair]:
+    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate), *(reason for reason, shown in unfair if not shown)]:
         return Decision(outcome="hold", reasons=(*short, *told))
     return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champions(evaluation), *_looked_at(looks)))
 

@@ -11,13 +11,12 @@ from tidemill.spec import ModelSpec, Range, Setting, TrainSpec
 OBJECTIVE = "validation:primary"
 LINE = r"validation:primary=([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 """What a training job prints of its primary metric on the validation rows, and how SageMaker reads it."""
+STEPS = 25
+"""How often, at most, a job of a search tells how far it is: after so many trees each time that all would be made."""
 VOLUME_GB = 30
 LEAST_S = 60
-PRICES: dict[str, float] = {
-    "ml.m5.large": 0.115, "ml.m5.xlarge": 0.23, "ml.m5.2xlarge": 0.461, "ml.m5.4xlarge": 0.922, "ml.m5.12xlarge": 2.765, "ml.m5.24xlarge": 5.53,
-    "ml.c5.xlarge": 0.204, "ml.c5.2xlarge": 0.408, "ml.c5.4xlarge": 0.816, "ml.c5.9xlarge": 1.836, "ml.c5.18xlarge": 3.672,
-}  # fmt: skip
-"""USD an hour of training on demand in us-east-1, aws.amazon.com/sagemaker/ai/pricing as of November 2025; spot costs less, never more."""
+PRICES: dict[str, float] = {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23}
+"""USD an hour of training on demand in us-east-1, September 2026; spot costs less. A type that is not here has no cap on its cost."""
 
 
 def training(spec: ModelSpec) -> dict[str, Any]:
@@ -80,10 +79,6 @@ def tuning(spec: ModelSpec) -> dict[str, Any] | None:
         "TrainingJobEarlyStoppingType": "Auto" if search.early_stopping and not hyperband else "Off",
         "RandomSeed": abs(spec.train.seed),
     } | steps
-
-
-STEPS = 25
-"""How often, at most, a job of a search tells how far it is: after so many trees each time that all would be made."""
 
 
 def _range(name: str, each: Range) -> tuple[str, dict[str, Any]]:

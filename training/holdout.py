@@ -119,7 +119,7 @@ class Holdout:
 
     def __init__(self, dataset: Dataset, card: package.TrainedModel, classes: tuple[str, ...], baseline: Baseline) -> None:
         """`classes`: all that some model knows; labels are their places."""
-        self.dataset, self.card, self.classes, self._baseline = dataset, card, classes, baseline
+        self.dataset, self.card, self.classes, self.baseline = dataset, card, classes, baseline
         spec = card.spec
         self._cut_by = {name: spec.columns[name] for name in spec.gate.slices}
         self._sensitive = {name: column for name, column in spec.columns.items() if column.names_groups}
@@ -144,7 +144,7 @@ class Holdout:
         for name, values in self._texts.items():
             values.append(_texts(rows[name], spec.columns[name]))
         self._newest.append(rows[PART].to_numpy() == len(self.dataset.parts) - 1)
-        self._keys.append(self._baseline.sampled(rows[KEY_HASH].to_numpy()))
+        self._keys.append(self.baseline.sampled(rows[KEY_HASH].to_numpy()))
         known = [*spec.features, spec.label]
         self.profile = self.profile.merge(profile(rows.select(*known, KEY_HASH), _only(spec, known)))
         self._samples.append(rows[-self.rows % self._sample_step :: self._sample_step].select(known))
@@ -187,7 +187,7 @@ class Holdout:
     @property
     def overlap(self) -> float:
         """The share of the rows' keys that was learned from."""
-        return self._baseline.overlap(np.concatenate(self._keys))
+        return self.baseline.overlap(np.concatenate(self._keys))
 
 
 def _texts(values: pl.Series, column: Column) -> NDArray[np.object_]:

@@ -20,8 +20,7 @@ from tidemill.evaluate.slices import Holdout as Rows
 from tidemill.evaluate.slices import Model, judge_rows, judge_slices
 from tidemill.heldout import Mask
 from tidemill.model import package
-from tidemill.model.baseline import FILE as BASELINE
-from tidemill.model.baseline import NOTABLE, Baseline, shifts
+from tidemill.model.baseline import NOTABLE, shifts
 from tidemill.model.explain import explain, importance, latency_ms
 from tidemill.model.features import features_of
 from tidemill.model.study import still_learning
@@ -49,6 +48,9 @@ class Judging:
         self._judge = Judge(self._labels, self._spec.task, self._plan, self._spec.gate.confidence)
         self._mine = Model(self._aligned(challenger.scores, self._card.classes)[self._judged], self._card.threshold)
         self._estimates = self._judge.estimates(*self._mine)
+        if self._spec.primary not in self._estimates.values:
+            raise DatasetRefused(f"the primary metric {self._spec.primary} is undefined on the {len(self._labels):,} rows held out")
+        self._shift = shifts(holdout.baseline.profile, holdout.profile)
 
     def _unlearned(self) -> Mask:
         """A champion that learned from so much of the holdout that the rest can judge nobody is not compared."""
@@ -100,7 +102,7 @@ class Judging:
             fairness=self._fairness(),
             importance=told,
             explained=explained,
-            shift=shifts(Baseline.load(folder / BASELINE).profile, holdout.profile),
+            shift=self._shift,
             learning=card.learning,
             more_data_helps=still_learning(card.learning, spec.primary),
             size_bytes=archive.stat().st_size,
@@ -110,7 +112,7 @@ class Judging:
             settings=card.settings,
             set_beside=tuple(former.name for former in (self._champion, self._best) if former is not None),
             unreadable=self._champion.fault if self._champion is not None else None,
-            warnings=(*card.warnings, *self._plan.warnings, *untold, *self._warnings(folder)),
+            warnings=(*card.warnings, *self._plan.warnings, *untold, *self._warnings()),
             golden=self._golden(),
         )
 
@@ -129,7 +131,7 @@ class Judging:
         if former is None or former.fault is not None:
             return None
         theirs, primary = self._judge.estimates(*self._model(former)), self._spec.primary
-        if primary not in self._estimates.values or primary not in theirs.values:
+        if primary not in theirs.values:
             former.fault = f"the primary metric {primary} is undefined on these {len(self._labels):,} rows"
             return None
         return self._judge.compare(self._estimates, theirs, former.name, primary)
@@ -178,7 +180,7 @@ class Judging:
         said = answers(self._challenger.scores[self._holdout.golden_at].tolist(), self._spec.task, self._card.threshold, self._card.classes)
         return tuple(GoldenRequest(instance=row, answer=answer) for row, answer in zip(self._holdout.golden.to_dicts(), said, strict=True))
 
-    def _warnings(self, folder: Path) -> Iterator[str]:
+    def _warnings(self) -> Iterator[str]:
         spec, holdout = self._spec, self._holdout
         if left_out := holdout.rows - len(self._labels):
             yield f"{left_out:,} of {holdout.rows:,} rows are left out: a champion learned from them, so that they judge nobody"
@@ -188,9 +190,7 @@ class Judging:
             yield f"about {overlap:.1%} of the held-out rows have a key that was learned from: figures on them flatter"
         if spec.time is not None and spec.data.split.by == "key":
             yield "rows have a time but are split by key: the holdout lies among the days learned from, and figures may flatter"
-        shifted = [
-            f"{each.column} ({each.psi:.2f})" for each in shifts(Baseline.load(folder / BASELINE).profile, holdout.profile) if each.psi >= NOTABLE
-        ]
+        shifted = [f"{each.column} ({each.psi:.2f})" for each in self._shift if each.psi >= NOTABLE]
         if shifted:
             more = f" and {len(shifted) - SHIFTS_TOLD} more" if len(shifted) > SHIFTS_TOLD else ""
             yield f"distributed otherwise in the holdout than in the rows learned from (PSI): {', '.join(shifted[:SHIFTS_TOLD])}{more}"

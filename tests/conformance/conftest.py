@@ -144,3 +144,10 @@ def account(cloud: LocalCloud) -> Iterator[Account]:
     cloud.faults.set()
     yield Account(cloud)
     cloud.faults.set()
+
+
+@pytest.fixture
+def bucket(account):
+    name = account.name("bucket")
+    account.client("s3").create_bucket(Bucket=name)
+    return name

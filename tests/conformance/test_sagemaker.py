@@ -10,13 +10,6 @@ from tests.conformance.jobs import EVERYTHING, IMAGE, LOGS, PULL, RUNTIME, Train
 
 
 @pytest.fixture
-def bucket(account):
-    name = account.name("bucket")
-    account.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def role(account):
     return account.role("sagemaker.amazonaws.com", EVERYTHING)
 

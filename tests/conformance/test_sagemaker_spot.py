@@ -9,13 +9,6 @@ SPOT = {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSe
 
 
 @pytest.fixture
-def bucket(account):
-    name = account.name("bucket")
-    account.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def role(account):
     return account.role("sagemaker.amazonaws.com", EVERYTHING)
 

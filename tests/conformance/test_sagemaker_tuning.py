@@ -17,13 +17,6 @@ ONE_BY_ONE = {"Strategy": "Grid", "ResourceLimits": {"MaxParallelTrainingJobs": 
 
 
 @pytest.fixture
-def bucket(account):
-    name = account.name("bucket")
-    account.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def role(account):
     return account.role("sagemaker.amazonaws.com", EVERYTHING)
 

@@ -12,14 +12,6 @@ from tests.conformance.conftest import allow, until
 from tests.conformance.jobs import continuous, limits, tuning
 from tests.conformance.machines import ECHO, EVERYTHING, IMAGE, INVOKE, MANAGED, Machine, failing, task, training
 
-
-@pytest.fixture
-def bucket(account):
-    name = account.name("bucket")
-    account.client("s3").create_bucket(Bucket=name)
-    return name
-
-
 # Task: docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
 
 

@@ -6,25 +6,12 @@ import tarfile
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from tests.opt_ml import Tree
 from tests.unit.test_training import rows_of, spec_of
 from tidemill.evaluate.record import Evaluation
 from tidemill.gate import decide
 from tidemill.steps.register import keeps_to
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Boosting on small data: threads only wait for each other."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture
-def tree(tmp_path, monkeypatch):
-    return lambda *arguments, root="ml", **more: Tree(tmp_path / root, monkeypatch, *arguments, **more)
 
 
 def trained(tree, name: str, days: int, per_day: int = 40) -> Tree:

@@ -9,7 +9,6 @@ import pytest
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 from tests.opt_ml import Tree
 from tests.samples import SPEC, evaluation, spec
@@ -29,18 +28,6 @@ max_jobs = 6
 learning_rate = { min = 0.01, max = 0.3, scale = "log" }
 max_leaf_nodes = { min = 4, max = 32, integer = true }
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Boosting on small data: threads only wait for each other."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture
-def tree(tmp_path, monkeypatch):
-    return lambda *arguments, root="ml", **more: Tree(tmp_path / root, monkeypatch, *arguments, **more)
 
 
 def config(search: str) -> dict:
@@ -167,20 +154,12 @@ def test_settings_of_the_spec_reach_the_estimator(tree):
 
 
 def test_growing_by_steps_gives_as_good_a_model(tree):
-    at_once, by_steps = (tree(spec_of("binary", more), rows_of("binary"), root=name) for name, more in (("a", ""), ("b", "[train]\nspot = true")))
     found = []
-    for made in (at_once, by_steps):
-        paths_of(made)
+    for name, more in (("at once", ""), ("by steps", "[train]\nspot = true")):
+        made = tree(spec_of("binary", more), rows_of("binary"), root=name)
         made.train()
         found.append(made.evaluate().challenger["roc_auc"].value)
     assert found[0] == pytest.approx(found[1], abs=0.02)
-
-
-def paths_of(made: Tree) -> None:
-    """Trees share one module of paths: point it at this one again."""
-    for name, where in {"CHANNELS": "input/data", "MODEL": "model", "PROCESSING": "processing", "CHECKPOINTS": "checkpoints"}.items():
-        setattr(paths, name, made.root / where)
-    paths.HYPERPARAMETERS = made.root / "hyperparameters.json"
 
 
 class Taken(Exception):

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from threadpoolctl import threadpool_limits
 
-from tests.opt_ml import Tree
 from tidemill.answer import answers
 from tidemill.cli.flights import month_csv
 from tidemill.errors import DatasetRefused, ModelCodeFailed
@@ -53,18 +51,6 @@ def rows_of(task: str, days: int = 20, per_day: int = 40, seed: int = 0, extra: 
             }
             lines.append(f"s{day}-{at},2024-05-{day:02d}T00:00:00,{label[task]},{size:.4f},{kind},{extra}")
     return "\n".join(lines) + "\n"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Boosting on small data: threads only wait for each other."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture
-def tree(tmp_path, monkeypatch):
-    return lambda *arguments, root="ml", **more: Tree(tmp_path / root, monkeypatch, *arguments, **more)
 
 
 @pytest.mark.parametrize("split", ["time", "key"])

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tidemill.errors import SpecError
+from tidemill.jobs import capped_runtime_s
 from tidemill.prepare.rules import refuse_bad_patterns
 from tidemill.spec import load_spec
 
@@ -28,6 +29,7 @@ def _check(path: Path) -> str | None:
     try:
         spec = load_spec(path)
         refuse_bad_patterns(spec, str(path), path.read_text(encoding="utf-8"))
+        capped_runtime_s(spec)
     except SpecError as error:
         return str(error)
     except UnicodeDecodeError as error:

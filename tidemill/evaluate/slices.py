@@ -92,6 +92,8 @@ def judge_rows(
     if champion is None:
         return own, None, None
     theirs = judge.estimates(champion.scores[rows], champion.threshold)
+    if primary not in theirs.values:
+        return None
     return own, judge.compare(mine, theirs, "", primary), judge.p_below(mine, theirs, primary, -drop)
 
 

@@ -22,7 +22,7 @@ REPEATS = 3
 ORDERS = 40
 """Orders of the features that a row's Shapley values are the mean of: as many again backwards, which halves their variance or better."""
 CELLS = 4_000_000
-"""Values of mixed rows in memory at once, and about four times as many for one explanation in all: rows of many features get fewer orders."""
+"""Values of mixed rows in memory at once, and for one explanation in all: rows of many features get fewer orders, two at least."""
 TOLD = 5
 TIMED = 30
 SEED = 20130102

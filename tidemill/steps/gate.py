@@ -39,7 +39,7 @@ def _page(run: Run, decision: Decision, evaluation: Evaluation, ledger: Ledger, 
     """Where the page is, or why there is none: what is decided and on record does not depend on how it is shown."""
     try:
         return {"report": lake.uri(write_report(run, decision, evaluation, ledger=ledger, lake=lake))}
-    except Exception as error:  # told in the log of the function, which has an alarm on errors of its own
+    except Exception as error:  # the function logs it as an error
         return {"report_failed": f"{type(error).__name__}: {error}"}
 
 
