@@ -5,7 +5,8 @@ from typing import Any
 from localcloud.constraints import SHOWN
 
 S3_DATA = {"S3DataType": {"S3Prefix", "ManifestFile"}, "S3Uri": None, "S3DataDistributionType": {"FullyReplicated"}}
-CLUSTER: dict[str, Any] = {"InstanceType": SHOWN, "InstanceCount": {1}, "VolumeSizeInGB": SHOWN, "VolumeKmsKeyId": SHOWN}
+ONE: dict[str, Any] = {"InstanceType": SHOWN, "InstanceCount": {1}, "VolumeSizeInGB": SHOWN, "VolumeKmsKeyId": SHOWN}
+CLUSTER = ONE | {"InstanceCount": set(range(1, 9))}
 ALGORITHM = {"TrainingImage": None, "TrainingInputMode": {"File"}, "MetricDefinitions": None}
 
 TRAINING = {
@@ -22,6 +23,7 @@ TRAINING = {
     "EnableManagedSpotTraining": None,
     "CheckpointConfig": {"S3Uri": None, "LocalPath": None},
     "EnableNetworkIsolation": None,
+    "EnableInterContainerTrafficEncryption": SHOWN,
     "Environment": None,
 }  # fmt: skip
 """What a training job and the definition of a tuning job's training jobs have in common."""
@@ -29,7 +31,7 @@ TRAINING_JOB = TRAINING | {
     "TrainingJobName": None,
     "HyperParameters": None,
     "AlgorithmSpecification": ALGORITHM | {"EnableSageMakerMetricsTimeSeries": SHOWN, "ContainerEntrypoint": None, "ContainerArguments": None},
-    "ResourceConfig": CLUSTER | {"KeepAlivePeriodInSeconds": None, "InstancePreferences": [{"InstanceType": None, "InstanceCount": {1}}]},
+    "ResourceConfig": CLUSTER | {"KeepAlivePeriodInSeconds": None, "InstancePreferences": [{"InstanceType": None, "InstanceCount": CLUSTER["InstanceCount"]}]},
     "Tags": SHOWN,
 }
 SCALED = {"Name": None, "MinValue": None, "MaxValue": None, "ScalingType": None}
@@ -61,7 +63,7 @@ PROCESSING_JOB = {
         "Outputs": [{"OutputName": None, "S3Output": {"S3Uri": None, "LocalPath": None, "S3UploadMode": {"EndOfJob"}}}],
         "KmsKeyId": SHOWN,
     },
-    "ProcessingResources": {"ClusterConfig": CLUSTER},
+    "ProcessingResources": {"ClusterConfig": ONE},
     "StoppingCondition": {"MaxRuntimeInSeconds": None},
     "AppSpecification": {"ImageUri": None, "ContainerEntrypoint": None, "ContainerArguments": None},
     "Environment": None,

@@ -51,6 +51,10 @@ def select_instances(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"SelectedInstanceType": first["InstanceType"], "SelectedInstanceCount": count}
 
 
+def instance_count(config: dict[str, Any]) -> int:
+    return int(config.get("SelectedInstanceCount") or config.get("InstanceCount", 1))
+
+
 def instance_type(config: dict[str, Any]) -> str:
     return str(config.get("SelectedInstanceType") or config.get("InstanceType", ""))
 

@@ -12,6 +12,7 @@ from typing import Any
 from localcloud.clients import Clients
 from localcloud.config import LocalConfig
 from localcloud.processes import Child, Processes, base_environment
+from localcloud.sagemaker.cluster import Host
 from localcloud.sagemaker.roles import Roles
 
 GRACE_S = 120.0
@@ -87,7 +88,10 @@ class Containers:
         self._roles = roles
         self._processes = processes
 
-    def run(self, job: Job, folder: Path, image_uri: str, command: list[str], on_line: Callable[[str], None], limit: Limit) -> int:
+    def run(
+        self, job: Job, host: Host, image_uri: str, command: list[str], on_line: Callable[[str], None], limit: Limit,
+        peer_failed: threading.Event | None = None,
+    ) -> int:  # fmt: skip
         """The exit code, as docker tells it. Raises JobFailed, Interrupted, RoleDenied, ConfigError."""
         p, role = job.described, job.described["RoleArn"]
         image = self._config.image(image_uri)
@@ -98,19 +102,19 @@ class Containers:
         isolated = p.get("EnableNetworkIsolation") or p.get("NetworkConfig", {}).get("EnableNetworkIsolation")
         env = base_environment() | {name: self._config.path(value) for name, value in image.environment.items()}
         env |= ({} if isolated else self._roles.environment(role, job.arn)) | p.get("Environment", {})
-        env |= {"OPT_ML": str(folder), "PYTHONUNBUFFERED": "1", f"{job.kind.upper()}_JOB_NAME": job.name, f"{job.kind.upper()}_JOB_ARN": job.arn}
-        write = self._roles.log(role, f"/aws/sagemaker/{job.kind}Jobs", f"{job.name}/algo-1")
+        env |= {"OPT_ML": str(host.folder), "PYTHONUNBUFFERED": "1", f"{job.kind.upper()}_JOB_NAME": job.name, f"{job.kind.upper()}_JOB_ARN": job.arn}
+        write = self._roles.log(role, f"/aws/sagemaker/{job.kind}Jobs", f"{job.name}/{host.name}")
 
         def told(line: str) -> None:
             write(line)
             on_line(line)
 
-        code = _wait(job, self._processes.start(argv, env=env, cwd=folder, on_line=told), limit)
+        code = _wait(job, self._processes.start(argv, env=env, cwd=host.folder, on_line=told), limit, peer_failed)
         return code if code >= 0 else 128 - code
 
 
-def _wait(job: Job, child: Child, limit: Limit) -> int:
-    """Until it ends; SIGTERM when it is told to stop, interrupted or out of time, SIGKILL when that does not help."""
+def _wait(job: Job, child: Child, limit: Limit, peer_failed: threading.Event | None) -> int:
+    """Until it ends; SIGTERM when it is told to stop, interrupted or out of time, SIGKILL when that does not help or a peer failed."""
     ends, kill_at = time.monotonic() + limit.seconds, float("inf")
     while True:
         try:
@@ -125,7 +129,7 @@ def _wait(job: Job, child: Child, limit: Limit) -> int:
         if grace_s is not None and kill_at == float("inf"):
             child.signal_group(signal.SIGTERM)
             kill_at = now + grace_s
-        if now >= kill_at:
+        if now >= kill_at or (peer_failed is not None and peer_failed.is_set()):
             child.signal_group(signal.SIGKILL)
     if kill_at < float("inf") and not job.stopping.is_set():
         raise Interrupted

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,13 @@ def local(folder: Path, path: str) -> Path:
     raise DataError(f"LocalPath {path} is not below {OPT_ML}")
 
 
-def upload_archive(folder: Path, uri: str, clients: Clients) -> None:
-    """The folder's content as a tar.gz object. Raises DataError."""
-    archive = folder.with_name(f"{folder.name}.tar.gz")
+def upload_archive(folders: Sequence[Path], uri: str, clients: Clients) -> None:
+    """The files of the folders as one tar.gz object; of two with one name the first. Raises DataError."""
+    archive = folders[0].with_name(f"{folders[0].name}.tar.gz")
+    files = {path.relative_to(folder): path for folder in reversed(folders) for path in folder.rglob("*") if not path.is_dir()}
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, arcname=path.name)
+        for name, path in sorted(files.items()):
+            tar.add(path, arcname=str(name))
     bucket, key = split_uri(uri)
     put(archive, bucket, key, clients)
 

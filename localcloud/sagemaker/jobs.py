@@ -23,11 +23,12 @@ from localcloud.logs import LogWriter
 from localcloud.processes import Processes
 from localcloud.sagemaker.accepted import PROCESSING_JOB, TRAINING_JOB
 from localcloud.sagemaker.capacity import SPOT_SHARE, check_capacity, select_instances
+from localcloud.sagemaker.cluster import alone, resource_config
 from localcloud.sagemaker.container import Containers, Interruption, Job, JobFailed, Limit, no_one
 from localcloud.sagemaker.data import DataError, check_input, download, local, upload_folder
 from localcloud.sagemaker.listing import page
 from localcloud.sagemaker.roles import RoleDenied, Roles
-from localcloud.sagemaker.training import MESSAGE_CHARS, Training, host, message
+from localcloud.sagemaker.training import MESSAGE_CHARS, Training, message
 from localcloud.sagemaker.warm import WarmPools
 
 log = logging.getLogger("localcloud")
@@ -172,8 +173,8 @@ class Jobs:
         job.ended()
 
     def _process(self, job: Job, folder: Path) -> None:
-        p = job.described
-        for name, value in (("processingjobconfig", p), ("resourceconfig", host())):
+        p, host = job.described, alone(folder)
+        for name, value in (("processingjobconfig", p), ("resourceconfig", resource_config(host, [host]))):
             (folder / "config").mkdir(parents=True, exist_ok=True)
             (folder / f"config/{name}.json").write_text(json.dumps(value, default=str), encoding="utf-8")
         for item in p.get("ProcessingInputs", []):
@@ -186,7 +187,7 @@ class Jobs:
             return
         spec = p["AppSpecification"]
         command = [*spec["ContainerEntrypoint"], *spec.get("ContainerArguments", [])]
-        code = self._containers.run(job, folder, spec["ImageUri"], command, no_one, Limit(job.max_runtime_s))
+        code = self._containers.run(job, host, spec["ImageUri"], command, no_one, Limit(job.max_runtime_s))
         self._logs.flush()
         if told := message(folder / "output/message"):
             p["ExitMessage"] = told

@@ -6,15 +6,17 @@ Contract: docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from localcloud.clock import Clock, Signal
 from localcloud.logs import LogWriter
-from localcloud.sagemaker.capacity import instance_type
+from localcloud.sagemaker.capacity import instance_count, instance_type
 from localcloud.sagemaker.checkpoints import Checkpoints
+from localcloud.sagemaker.cluster import Host, hosts, resource_config, together
 from localcloud.sagemaker.container import Containers, Interrupted, Job, JobFailed, Limit
 from localcloud.sagemaker.data import download, upload_archive
 from localcloud.sagemaker.roles import MetricReader, Roles
@@ -72,38 +74,50 @@ class Training:
     def _attempt(self, job: Job, folder: Path, limit: Limit) -> None:
         p, spec = job.described, job.described["AlgorithmSpecification"]
         self._status(job, "Downloading", "Downloading input data")
-        channels = p.get("InputDataConfig", [])
-        for channel in channels:
-            download(channel["DataSource"]["S3DataSource"], folder / "input/data" / channel["ChannelName"], job.clients)
-        for name in ("input/config", "model", "output/data", "checkpoints"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        _configure(p, channels, folder / "input/config")
-        checkpoints = Checkpoints(p.get("CheckpointConfig", {}), folder, job.clients)
-        checkpoints.restore()
+        among = hosts(instance_count(p["ResourceConfig"]), folder)
+        kept = [self._laid_out(job, host, among) for host in among]
         if job.stopping.is_set():
             return
         self._status(job, "Training", "Training image download completed. Training in progress.")
         metrics = MetricReader(spec.get("MetricDefinitions", []), job.watch)
         command = [*spec.get("ContainerEntrypoint", ["train"]), *spec.get("ContainerArguments", [])]
         try:
-            with checkpoints:
-                code = self._containers.run(job, folder, spec["TrainingImage"], command, metrics.read, limit)
+            with ExitStack() as open_checkpoints:
+                for checkpoints in kept:
+                    open_checkpoints.enter_context(checkpoints)
+                first, code = together(
+                    among,
+                    lambda host, failed: self._containers.run(job, host, spec["TrainingImage"], command, metrics.read, limit, failed),
+                    lambda: job.stopping.is_set() or job.interruption is not None,
+                )
         finally:
             self._logs.flush()
             self._publish(job, metrics)
         if code != 0 and not job.stopping.is_set():
-            raise JobFailed(f"AlgorithmError: {message(folder / 'output/failure')}, exit code: {code}")
-        self._upload(job, folder, code)
+            raise JobFailed(f"AlgorithmError: {message(first.folder / 'output/failure')}, exit code: {code}")
+        self._upload(job, [host.folder for host in among], code)
 
-    def _upload(self, job: Job, folder: Path, code: int) -> None:
+    def _laid_out(self, job: Job, host: Host, among: Sequence[Host]) -> Checkpoints:
+        """Everything below a host's /opt/ml, and the checkpoints there."""
+        channels = job.described.get("InputDataConfig", [])
+        for channel in channels:
+            download(channel["DataSource"]["S3DataSource"], host.folder / "input/data" / channel["ChannelName"], job.clients)
+        for name in ("input/config", "model", "output/data", "checkpoints"):
+            (host.folder / name).mkdir(parents=True, exist_ok=True)
+        _configure(job.described, channels, resource_config(host, among), host.folder / "input/config")
+        checkpoints = Checkpoints(job.described.get("CheckpointConfig", {}), host.folder, job.clients)
+        checkpoints.restore()
+        return checkpoints
+
+    def _upload(self, job: Job, folders: Sequence[Path], code: int) -> None:
         """A job that was stopped may have saved its model in the time SIGTERM left it: "the results of training are not lost"."""
         if not job.stopping.is_set():
             self._status(job, "Uploading", "Uploading generated training model")
         artifacts = job.described["ModelArtifacts"]["S3ModelArtifacts"]
-        if code == 0 or any((folder / "model").iterdir()):
-            upload_archive(folder / "model", artifacts, job.clients)
-        if any((folder / "output/data").iterdir()):
-            upload_archive(folder / "output/data", artifacts.replace("model.tar.gz", "output.tar.gz"), job.clients)
+        if code == 0 or any(any((folder / "model").iterdir()) for folder in folders):
+            upload_archive([folder / "model" for folder in folders], artifacts, job.clients)
+        if any(any((folder / "output/data").iterdir()) for folder in folders):
+            upload_archive([folder / "output/data" for folder in folders], artifacts.replace("model.tar.gz", "output.tar.gz"), job.clients)
 
     def _publish(self, job: Job, metrics: MetricReader) -> None:
         if not metrics.values:
@@ -113,7 +127,7 @@ class Training:
         self._roles.publish(job.described["RoleArn"], job.kind, job.name, metrics.values)
 
 
-def _configure(p: dict[str, Any], channels: list[dict[str, Any]], folder: Path) -> None:
+def _configure(p: dict[str, Any], channels: list[dict[str, Any]], resources: dict[str, Any], folder: Path) -> None:
     settings = {
         "hyperparameters": p.get("HyperParameters", {}),
         "inputdataconfig": {
@@ -121,15 +135,10 @@ def _configure(p: dict[str, Any], channels: list[dict[str, Any]], folder: Path) 
             | ({"ContentType": c["ContentType"]} if "ContentType" in c else {})
             for c in channels
         },
-        "resourceconfig": host() | {"current_instance_type": instance_type(p["ResourceConfig"])},
+        "resourceconfig": resources | {"current_instance_type": instance_type(p["ResourceConfig"])},
     }
     for name, value in settings.items():
         (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-
-
-def host() -> dict[str, Any]:
-    """The one machine that a job knows of, as resourceconfig.json shows it."""
-    return {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
 
 
 def message(path: Path) -> str:

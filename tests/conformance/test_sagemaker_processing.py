@@ -61,12 +61,11 @@ def s3_source(**more):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"EnableInterContainerTrafficEncryption": True}, "EnableInterContainerTrafficEncryption"),
         ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["s-1"]}}, "VpcConfig"),
         ({"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/x"}}, "TensorBoardOutputConfig"),
         ({"RetryStrategy": {"MaximumRetryAttempts": 1}}, "RetryStrategy"),
         ({"spec": {"TrainingInputMode": "Pipe"}}, "AlgorithmSpecification.TrainingInputMode=Pipe"),
-        ({"ResourceConfig": RUNTIME | {"InstanceCount": 2}}, "ResourceConfig.InstanceCount=2"),
+        ({"ResourceConfig": RUNTIME | {"InstanceCount": 9}}, "ResourceConfig.InstanceCount=9"),
         ({"ResourceConfig": RUNTIME | {"TrainingPlanArn": PLAN}}, "ResourceConfig.TrainingPlanArn"),
         ({"OutputDataConfig": {"S3OutputPath": "s3://b/o", "CompressionType": "NONE"}}, "OutputDataConfig.CompressionType=NONE"),
         ({"StoppingCondition": {"MaxRuntimeInSeconds": 5, "MaxPendingTimeInSeconds": 7200}}, "StoppingCondition.MaxPendingTimeInSeconds"),

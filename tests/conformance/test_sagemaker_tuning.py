@@ -285,7 +285,7 @@ def test_a_search_that_cannot_be_is_refused(account, bucket, role, ranges, confi
         ({"TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": "Enabled"}}}, {}, {}, "CompleteOnConvergence=Enabled"),
         ({}, {"RetryStrategy": {"MaximumRetryAttempts": 2}}, {}, "TrainingJobDefinition.RetryStrategy"),
         ({}, {"TuningObjective": {"Type": "Maximize", "MetricName": "score"}}, {}, "TrainingJobDefinition.TuningObjective"),
-        ({}, {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}}, {}, "InstanceCount=2"),
+        ({}, {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 9, "VolumeSizeInGB": 5}}, {}, "InstanceCount=9"),
         ({}, {"AlgorithmSpecification": {"AlgorithmName": "a", "TrainingInputMode": "File"}}, {}, "AlgorithmSpecification.AlgorithmName"),
     ],
 )  # fmt: skip
