@@ -28,14 +28,15 @@ class Tree:
             "CHECKPOINTS": "checkpoints",
         }.items():
             monkeypatch.setattr(paths, name, root / where)
-        monkeypatch.setattr(paths, "HYPERPARAMETERS", root / "hyperparameters.json")
+        monkeypatch.setattr(paths, "HYPERPARAMETERS", root / "input/config/hyperparameters.json")
         monkeypatch.setattr(paths, "EXIT_MESSAGE", root / "message")
         folder = root / "input/data/code" / self.spec.name
         folder.mkdir(parents=True)
         (folder / "model.toml").write_text(spec_text)
         if code is not None:
             (folder / "model.py").write_text(code)
-        (root / "hyperparameters.json").write_text(json.dumps({"model": self.spec.name, "run": "0001"}))
+        (root / "input/config").mkdir(parents=True)
+        (root / "input/config/hyperparameters.json").write_text(json.dumps({"model": self.spec.name, "run": "0001"}))
         parts = [prepare(text.encode(), "rows.csv", self.spec) for text in files]
         self.dataset: Dataset = assemble(tuple(Candidate(DatasetPart.of(part.record)) for part in parts), self.spec)
         layout = unpacked(self.dataset)

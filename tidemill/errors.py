@@ -48,6 +48,10 @@ class CheckoutRefused(PermanentError):
     """A dataset is not written here: the folder is in use, or an object is not the one its manifest names."""
 
 
+class InstanceLost(PermanentError):
+    """An instance of a training job could not work with its peers any more."""
+
+
 class NotReproducible(PermanentError):
     """A run cannot be made again from its record, or not here."""
 

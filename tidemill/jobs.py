@@ -13,7 +13,6 @@ LINE = r"validation:primary=([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 """What a training job prints of its primary metric on the validation rows, and how SageMaker reads it."""
 STEPS = 25
 """How often, at most, a job of a search tells how far it is: after so many trees each time that all would be made."""
-VOLUME_GB = 30
 LEAST_S = 60
 PRICES: dict[str, float] = {"ml.m5.large": 0.115, "ml.m5.xlarge": 0.23}
 """USD an hour of training on demand in us-east-1, September 2026; spot costs less. A type that is not here has no cap on its cost."""
@@ -26,7 +25,7 @@ def training(spec: ModelSpec) -> dict[str, Any]:
     stopping = {"MaxRuntimeInSeconds": runtime_s} | ({"MaxWaitTimeInSeconds": runtime_s + train.max_wait_s} if train.spot else {})
     return {
         "instance": train.instance, "max_runtime_s": runtime_s, "spot": train.spot, "resources": _resources(train), "stopping": stopping,
-        "tuning": tuning(spec),
+        "volume_gb": train.volume_gb, "encrypt": train.scale == "distributed", "tuning": tuning(spec),
     }  # fmt: skip
 
 
@@ -39,11 +38,11 @@ def capped_runtime_s(spec: ModelSpec) -> int:
     if unknown := [name for name in types if name not in PRICES]:
         raise SpecError(f"models/{spec.name}/model.toml: train.max_cost_usd: no price of {unknown[0]} is known; known are {', '.join(PRICES)}")
     jobs = train.search.max_jobs if train.search else 1
-    affordable = int(train.max_cost_usd / max(PRICES[name] for name in types) * 3600 / jobs)
+    affordable = int(train.max_cost_usd / max(PRICES[name] for name in types) * 3600 / jobs / train.instances)
     if affordable < LEAST_S:
         raise SpecError(
             f"models/{spec.name}/model.toml: train.max_cost_usd: {train.max_cost_usd:g} USD pay {affordable} s for each of {jobs} "
-            f"job{'s' * (jobs > 1)} on {train.instance}, {LEAST_S} s are the least that is tried"
+            f"job{'s' * (jobs > 1)} on {f'{train.instances} ' * (train.instances > 1)}{train.instance}, {LEAST_S} s are the least that is tried"
         )
     return min(train.max_runtime_s, affordable)
 
@@ -51,9 +50,9 @@ def capped_runtime_s(spec: ModelSpec) -> int:
 def _resources(train: TrainSpec) -> dict[str, Any]:
     kept = {"KeepAlivePeriodInSeconds": train.keep_alive_s} if train.keep_alive_s else {}
     if train.or_instances:
-        preferred = [{"InstanceType": name, "InstanceCount": 1} for name in (train.instance, *train.or_instances)]
-        return {"InstancePreferences": preferred, "VolumeSizeInGB": VOLUME_GB} | kept
-    return {"InstanceType": train.instance, "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB} | kept
+        preferred = [{"InstanceType": name, "InstanceCount": train.instances} for name in (train.instance, *train.or_instances)]
+        return {"InstancePreferences": preferred, "VolumeSizeInGB": train.volume_gb} | kept
+    return {"InstanceType": train.instance, "InstanceCount": train.instances, "VolumeSizeInGB": train.volume_gb} | kept
 
 
 def tuning(spec: ModelSpec) -> dict[str, Any] | None:

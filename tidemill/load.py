@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +19,14 @@ BATCH_BYTES = 64_000_000
 BATCH_FILES = 256
 
 
+@dataclass(frozen=True)
+class Share:
+    """The rows of one of `of` readers, who between them read every row: its keys are dealt by their hash, so they are a random sample of all."""
+
+    number: int
+    of: int
+
+
 def read_manifest(folder: Path) -> tuple[Dataset, Layout]:
     """The manifest and the layout of the dataset channel."""
     manifest, layout = ((folder / f"{name}.json").read_text(encoding="utf-8") for name in ("manifest", "layout"))
@@ -25,25 +34,25 @@ def read_manifest(folder: Path) -> tuple[Dataset, Layout]:
 
 
 def load_dataset(
-    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None
+    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None, share: Share | None = None
 ) -> pl.DataFrame:
-    """The labelled rows of one split, in the order of parts and files; every column of the spec, or `columns`.
+    """The labelled rows of one split, or a share of them, in the order of parts and files; every column of the spec, or `columns`.
 
     `root` holds `rows/<part>/<file>.parquet`, or what `layout` names. A row before the window does not exist; of rows with
     one key the newest part's counts, also where it has no label. Which rows those are is settled on keys alone, so that
     memory holds the rows of the answer and little more.
     """
-    return pl.concat(batches(root, dataset, split, layout=layout, columns=columns), rechunk=False)
+    return pl.concat(batches(root, dataset, split, layout=layout, columns=columns, share=share), rechunk=False)
 
 
 def batches(
-    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None
+    root: Path, dataset: Dataset, split: SplitName, *, layout: Layout | None = None, columns: Sequence[str] | None = None, share: Share | None = None
 ) -> Iterator[pl.DataFrame]:
     """The rows of `load_dataset`, some files at a time: what is larger than memory is gone through."""
     paths = [root / path for path in (layout or unpacked(dataset)).paths(split)]
     wanted = list(dataset.columns if columns is None else columns)
     stored = [name for name in wanted if name != PART]
-    counts = _counting_rows(paths, dataset)
+    counts = _counting_rows(paths, dataset, share)
     parts = _parts(dataset, split) if PART in wanted else None
     seen = 0
     for batch in _batches(paths):
@@ -68,13 +77,18 @@ def join_files(files: Iterable[bytes]) -> bytes:
     return out.getvalue()
 
 
-def _counting_rows(paths: list[Path], dataset: Dataset) -> pl.Series:
-    """For each row of the files whether it is in the dataset."""
+def _counting_rows(paths: list[Path], dataset: Dataset, share: Share | None) -> pl.Series:
+    """For each row of the files whether it is in the dataset, and in the share of it."""
     timed = [dataset.time] if dataset.rows_from and dataset.time else []
-    marks = pl.read_parquet(paths, columns=[KEY_HASH, dataset.label, *timed], glob=False).with_row_index("at")
-    inside = marks.filter(pl.col(timed[0]) >= _midnight(dataset.rows_from)) if timed and dataset.rows_from else marks
-    newest = inside.unique(KEY_HASH, keep="last").filter(pl.col(dataset.label).is_not_null())["at"]
-    return marks.select(pl.col("at").is_in(newest.implode())).to_series()
+    marks = pl.scan_parquet(paths, glob=False).select(KEY_HASH, dataset.label, *timed).with_row_index("at")
+    if share is not None:
+        marks = marks.filter(pl.col(KEY_HASH) % share.of == share.number)
+    if timed and dataset.rows_from:
+        marks = marks.filter(pl.col(timed[0]) >= _midnight(dataset.rows_from))
+    newest = marks.collect().unique(KEY_HASH, keep="last").filter(pl.col(dataset.label).is_not_null())["at"]
+    counts = np.zeros(pl.scan_parquet(paths, glob=False).select(pl.len()).collect().item(), bool)
+    counts[newest.to_numpy()] = True
+    return pl.Series(counts)
 
 
 def _midnight(day: str) -> pl.Expr:

@@ -31,8 +31,11 @@ NOT_SETTINGS = frozenset({"model", "run", "code", "image"})
 SETTINGS: dict[str, tuple[str, ...]] = {
     "default": ("learning_rate", "max_iter", "max_leaf_nodes", "max_depth", "min_samples_leaf", "l2_regularization", "max_features", "max_bins"),
     "linear": ("C", "alpha"),
-}
-"""What can be set of the estimators that need no model.py: scikit-learn's own names."""
+    "distributed": (
+        "learning_rate", "n_estimators", "max_leaves", "max_depth", "min_child_weight", "reg_lambda", "subsample", "colsample_bynode", "max_bin",
+    ),
+}  # fmt: skip
+"""What can be set of the estimators that need no model.py: scikit-learn's own names; of the default one that is distributed, XGBoost's."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$")]
 
 
@@ -216,7 +219,10 @@ class Search(_Frozen):
 
 
 class TrainSpec(_Frozen):
-    """The training job. `estimator` may name a function of the model's own model.py that makes one; `settings` are passed to it."""
+    """The training job. `estimator` may name a function of the model's own model.py that makes one; `settings` are passed to it.
+
+    scale: "distributed" trains the default estimator on several `instances`, each of which holds its share of the rows in memory.
+    """
 
     estimator: str = Field(default="default", pattern=r"^(default|linear|model\.py:[A-Za-z_][A-Za-z0-9_]*)$")
     balance: bool = False
@@ -224,8 +230,11 @@ class TrainSpec(_Frozen):
     costs: Costs | None = None
     settings: dict[str, Setting] = Field(default_factory=dict)
     search: Search | None = None
+    scale: Literal["one", "distributed"] = "one"
+    instances: int = Field(default=1, ge=1, le=20)
     instance: str = Field(default="ml.m5.large", pattern=r"^ml\.")
     or_instances: tuple[Annotated[str, StringConstraints(pattern=r"^ml\.")], ...] = Field(default=(), max_length=4)
+    volume_gb: int = Field(default=30, ge=1, le=16_384)
     max_runtime_s: int = Field(default=3600, ge=60, le=432_000)
     spot: bool = False
     max_wait_s: int = Field(default=3600, ge=0, le=432_000)
@@ -234,12 +243,21 @@ class TrainSpec(_Frozen):
     seed: int = 13
 
     @model_validator(mode="after")
+    def _scale_fits(self) -> Self:
+        if (self.scale == "distributed") != (self.instances > 1):
+            raise ValueError('instances: scale = "distributed" needs 2 or more of them, and anything else one')
+        if self.scale == "distributed" and self.estimator != "default":
+            raise ValueError(f"scale: only the default estimator can be distributed, not {self.estimator}; leave estimator out")
+        return self
+
+    @model_validator(mode="after")
     def _settings_fit(self) -> Self:
-        known = None if self.estimator.startswith("model.py:") else SETTINGS[self.estimator]
+        named = "distributed" if self.scale == "distributed" else self.estimator
+        known = None if named.startswith("model.py:") else SETTINGS[named]
         for path, names in (("settings", self.settings), ("search.space", self.search.space if self.search else {})):
             for name in names:
                 if known is not None and name not in known:
-                    raise ValueError(f"{path}.{name}: the {self.estimator} estimator has no such setting; known are {', '.join(known)}")
+                    raise ValueError(f"{path}.{name}: the {named} estimator has no such setting; known are {', '.join(known)}")
         if self.search and (twice := self.settings.keys() & self.search.space.keys()):
             raise ValueError(f"settings.{min(twice)}: it is searched for as well")
         if self.spot and (self.or_instances or self.keep_alive_s):

@@ -8,6 +8,7 @@ from pathlib import Path
 OPT_ML = Path(os.environ.get("OPT_ML", "/opt/ml"))
 
 HYPERPARAMETERS = OPT_ML / "input/config/hyperparameters.json"
+RESOURCES = OPT_ML / "input/config/resourceconfig.json"
 CHANNELS = OPT_ML / "input/data"
 MODEL = OPT_ML / "model"
 FAILURE = OPT_ML / "output/failure"

@@ -31,7 +31,8 @@ TRAINING_JOB = TRAINING | {
     "TrainingJobName": None,
     "HyperParameters": None,
     "AlgorithmSpecification": ALGORITHM | {"EnableSageMakerMetricsTimeSeries": SHOWN, "ContainerEntrypoint": None, "ContainerArguments": None},
-    "ResourceConfig": CLUSTER | {"KeepAlivePeriodInSeconds": None, "InstancePreferences": [{"InstanceType": None, "InstanceCount": CLUSTER["InstanceCount"]}]},
+    "ResourceConfig": CLUSTER
+    | {"KeepAlivePeriodInSeconds": None, "InstancePreferences": [{"InstanceType": None, "InstanceCount": CLUSTER["InstanceCount"]}]},
     "Tags": SHOWN,
 }
 SCALED = {"Name": None, "MinValue": None, "MaxValue": None, "ScalingType": None}

@@ -35,7 +35,12 @@ settings = { max_iter = 2000, learning_rate = 0.002 }
 AUTHORS = '[train]\nestimator = "model.py:build"\nmax_runtime_s = 60\n'
 HANGS = "import threading\ndef build(spec):\n    threading.Event().wait()\n"
 TALKS = "def build(spec):\n    while True:\n        print('x' * 100_000)\n"
-MODELS = {"searched": (SEARCH, None), "taken": (SPOT, None), "hangs": (AUTHORS, HANGS), "talks": (AUTHORS, TALKS)}
+SHARED = """
+[train]
+scale = "distributed"
+instances = 2
+"""
+MODELS = {"shared": (SHARED, None), "searched": (SEARCH, None), "taken": (SPOT, None), "hangs": (AUTHORS, HANGS), "talks": (AUTHORS, TALKS)}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,24 @@ def test_a_job_whose_spot_instance_is_taken_away_goes_on_where_it_was(stage, csv
     job = sagemaker.describe_training_job(TrainingJobName=name)
     assert "Interrupted" in [each["Status"] for each in job["SecondaryStatusTransitions"]]
     assert job["BillableTimeInSeconds"] < job["TrainingTimeInSeconds"]
+
+
+def test_two_instances_train_one_model_which_is_judged_released_and_made_again_from_its_record(stage, csv):
+    assert stage.learn("shared/data/1.csv", csv)["status"] == "SUCCEEDED"
+    run = stage.ledger.run("shared", 1)
+    assert run.decision == "promote", run.reasons
+    (job,) = stage.client("sagemaker").list_training_jobs(NameContains="shared")["TrainingJobSummaries"]
+    described = stage.client("sagemaker").describe_training_job(TrainingJobName=job["TrainingJobName"])
+    assert described["ResourceConfig"]["InstanceCount"] == 2
+    assert described["EnableInterContainerTrafficEncryption"] is True
+    card = trained(stage, "shared")
+    assert card["warnings"][0].startswith(f"learned by 2 instances from {card['train_rows']} rows")
+    assert card["versions"]["xgboost"]
+    until(lambda: stage.ledger.champion("shared"))
+    account = stage.cloud.clients.account_environment()
+    done = CliRunner().invoke(app, ["reproduce", "shared", "1", "--stage", "local", "--json"], env=account)
+    found = json.loads(done.output)
+    assert (found["same_metrics"], found["same_model"]) == (True, True)
 
 
 def test_code_that_hangs_ends_with_the_time_it_has_and_leaves_no_model(stage, csv):

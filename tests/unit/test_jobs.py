@@ -70,11 +70,18 @@ def test_hyperband_stops_jobs_itself_and_a_loss_is_minimized():
     ("[train]\nsettings = { max_depth = 3 }\n[train.search]\nspace = { max_depth = { min = 1, max = 2 } }", "it is searched for as well"),
     ("[train]\nspot = true\nkeep_alive_s = 60", "keeps no instance alive"),
     ("[train]\nspot = true\nor_instances = [\"ml.m5.xlarge\"]", "takes no or_instances"),
+    ("[train]\nscale = \"distributed\"", "needs 2 or more of them"),
+    ("[train]\ninstances = 2", "needs 2 or more of them, and anything else one"),
+    ("[train]\nscale = \"distributed\"\ninstances = 2\nestimator = \"linear\"", "only the default estimator can be distributed, not linear"),
+    ("[train]\nscale = \"distributed\"\ninstances = 2\nsettings = { max_iter = 5 }", "the distributed estimator has no such setting; known are learning_rate"),
     ("[train]\nestimator = \"linear\"\nsettings = { max_iter = 5 }", "the linear estimator has no such setting; known are C, alpha"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_refused_with_its_place(text, told):
     with pytest.raises(SpecError, match=re.escape(told)):
         spec(SPEC + text)
+
+
+TWO = '[train]\nscale = "distributed"\ninstances = 2\n'
 
 
 def training(more: str) -> dict:
@@ -94,11 +101,23 @@ def test_spot_warm_pools_and_preferred_instances_are_asked_for_in_sagemakers_wor
     assert "InstanceType" not in preferred
 
 
+def test_several_instances_are_asked_for_and_what_they_say_to_each_other_is_encrypted():
+    found = training(TWO + "volume_gb = 200")
+    assert found["resources"] == {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 200}
+    assert (found["encrypt"], found["volume_gb"]) == (True, 200)
+    preferred = training(TWO + 'or_instances = ["ml.m5.xlarge"]')["resources"]["InstancePreferences"]
+    assert [each["InstanceCount"] for each in preferred] == [2, 2]
+    assert training("")["encrypt"] is False
+
+
 def test_a_cap_on_the_cost_cuts_the_time_that_jobs_have():
     assert training("[train]\nmax_cost_usd = 0.0575")["max_runtime_s"] == 1800  # half an hour at 0.115
     assert training("[train]\nmax_cost_usd = 99")["max_runtime_s"] == 3600
     searched = SEARCH.replace("[train.search]", "[train]\nmax_cost_usd = 0.0575\n[train.search]", 1)
     assert training(searched)["max_runtime_s"] == 300  # six jobs
+    assert training(TWO + "max_cost_usd = 0.0575")["max_runtime_s"] == 900  # two instances
+    with pytest.raises(SpecError, match=r"0.001 USD pay 15 s for each of 1 job on 2 ml.m5.large"):
+        training(TWO + "max_cost_usd = 0.001")
     with pytest.raises(SpecError, match=r"0.001 USD pay 31 s for each of 1 job on ml.m5.large, 60 s are the least"):
         training("[train]\nmax_cost_usd = 0.001")
     with pytest.raises(SpecError, match=r"no price of ml.p5.48xlarge is known"):

@@ -15,7 +15,7 @@ from tidemill import keys, layout
 from tidemill.dataset import SPLITS, Candidate, Dataset, assemble
 from tidemill.errors import DatasetRefused
 from tidemill.layout import packed, packs, stretches, unpacked
-from tidemill.load import join_files, load_dataset, read_manifest
+from tidemill.load import Share, join_files, load_dataset, read_manifest
 from tidemill.spec import ModelSpec
 
 BASES = {"time": SPEC, "key": by_key(), "untimed": UNTIMED}
@@ -113,6 +113,23 @@ def test_packs_change_no_row_and_no_order(uploaded, asked, base, mean):
         for split in SPLITS:
             plain = load_dataset(Path(folder), dataset, split)
             assert load_dataset(Path(folder), dataset, split, layout=packed(dataset)).equals(plain)
+
+
+@settings(max_examples=20, deadline=None)
+@given(uploads(), WINDOWS, st.sampled_from(sorted(BASES)), st.integers(2, 4))
+def test_shares_are_of_the_same_rows_each_in_one_of_them(uploaded, asked, base, of):
+    model = window(asked, BASES[base])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            dataset = written(Path(folder), uploaded, model)
+        except DatasetRefused:
+            return
+        for split in SPLITS:
+            whole = load_dataset(Path(folder), dataset, split)
+            shares = [load_dataset(Path(folder), dataset, split, share=Share(number, of)) for number in range(of)]
+            assert sorted(crew for share in shares for crew in share["crew"]) == sorted(whole["crew"])
+            dealt = [set(share[model.key]) for share in shares]
+            assert sum(map(len, dealt)) == len(set().union(*dealt))
 
 
 def days(count: int, start: int = 0) -> list[Row]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from tidemill.cli.stage import AsJson, Model, Stage, StageName, console, echo_js
 from tidemill.errors import NotReproducible
 from tidemill.evaluate.record import Evaluation
 from tidemill.metric import KINDS
-from tidemill.steps.reproduce import Reproduced, beside, lay_out
+from tidemill.steps.reproduce import Reproduced, beside, lay_out, peers_of
 
 ROOT = Path(__file__).resolve().parents[2]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A folder to leave the whole job in; without it nothing is left.")]
@@ -50,21 +51,28 @@ def reproduce(
 def _again(root: Path, then: Evaluation) -> Evaluation:
     """Train and evaluate as the container does."""
     formers = {"CHAMPION": then.champion.champion if then.champion else "", "BEST": then.best.champion if then.best else ""}
-    _run("train", root, {})
+    _run("train", (root, *peers_of(root)), {"TRAINING_JOB_NAME": str(root)})
     challenger = root / "processing/input/challenger"
     challenger.mkdir(parents=True, exist_ok=True)
     with tarfile.open(challenger / "model.tar.gz", "w:gz") as archive:
         archive.add(root / "model", arcname=".")
-    _run("evaluate", root, formers)
+    _run("evaluate", (root,), formers)
     return Evaluation.model_validate_json((root / "processing/output/evaluation.json").read_text(encoding="utf-8"))
 
 
-def _run(command: str, root: Path, more: dict[str, str]) -> None:
-    environment = os.environ | more | {"OPT_ML": str(root), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", f"training.{command}"], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = root / "output/message"
-        raise NotReproducible(f"{command} failed this time: {reason.read_text(encoding='utf-8') if reason.exists() else done.stderr[-1000:]}")
+def _run(command: str, trees: tuple[Path, ...], more: dict[str, str]) -> None:
+    """One process a tree, all at once: the instances of a training job wait for each other, and end when one is gone."""
+
+    def work(tree: Path) -> "subprocess.CompletedProcess[str]":
+        environment = os.environ | more | {"OPT_ML": str(tree), "PYTHONPATH": str(ROOT)}
+        return subprocess.run([sys.executable, "-m", f"training.{command}"], env=environment, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(len(trees)) as pool:
+        ended = list(zip(trees, pool.map(work, trees), strict=True))
+    for tree, done in ended:
+        if done.returncode:
+            reason = tree / "output/message"
+            raise NotReproducible(f"{command} failed this time: {reason.read_text(encoding='utf-8') if reason.exists() else done.stderr[-1000:]}")
 
 
 def _show(what: str, found: Reproduced) -> None:

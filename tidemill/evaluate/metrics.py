@@ -50,6 +50,12 @@ def statistics(outcomes: Outcomes, predictions: FloatArray) -> dict[Metric, Stat
     return {metric: made[metric] for metric in metrics_of(outcomes.task)}
 
 
+def measured(metric: Metric, task: Task, predictions: FloatArray, labels: NDArray[np.int64] | FloatArray, threshold: float = 0.5) -> float:
+    """One metric over all rows; NaN where it is undefined."""
+    outcomes = Outcomes(task=task, labels=labels, clusters=np.zeros(len(labels), np.int64), threshold=threshold)
+    return float(statistics(outcomes, predictions)[metric](np.ones((1, 1)))[0])
+
+
 def _binary(outcomes: Outcomes, scores: FloatArray) -> dict[Metric, Statistic]:
     labels = outcomes.labels.astype(np.float64)
     p = np.clip(scores, CLIP, 1 - CLIP)

@@ -38,6 +38,10 @@ class Baseline:
         known = {name: column for name, column in spec.columns.items() if name in rows.columns}
         return cls(profile(rows, spec.model_copy(update={"columns": known})), smallest(rows[KEY_HASH].to_numpy()))
 
+    def merge(self, other: "Baseline") -> "Baseline":
+        """Of the rows of both, no key in common."""
+        return Baseline(self.profile.merge(other.profile), smallest(np.concatenate([self.keys, other.keys])))
+
     def sampled(self, hashes: Hashes) -> Hashes:
         """Those of another set of keys that would be in `keys` if they were learned from: hashes choose the same keys everywhere."""
         return hashes if len(self.keys) < KEYS else hashes[hashes <= self.keys[-1]]

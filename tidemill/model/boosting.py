@@ -13,10 +13,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from tidemill.evaluate.metrics import Outcomes, statistics
+from tidemill.evaluate.metrics import measured
 from tidemill.jobs import STEPS
 from tidemill.metric import Metric, Task
-from tidemill.model.features import LabelArray, Rows, kinds
+from tidemill.model.features import Rows, kinds
 from tidemill.spec import ModelSpec
 
 Settings = Mapping[str, Any]
@@ -49,16 +49,20 @@ class Progress(Protocol):
 def boosted(spec: ModelSpec, train: Rows, validation: Rows, settings: Settings, progress: Progress | None) -> Pipeline:
     """`settings` of scikit-learn's own names come before ours."""
     categories, numbers = kinds(train.features)
-    encode = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=float("nan"), encoded_missing_value=float("nan"), max_categories=MAX_CATEGORIES
-    )
-    columns = ColumnTransformer([("categories", encode, categories), ("numbers", "passthrough", numbers)])
+    columns = ColumnTransformer([("categories", encoder(), categories), ("numbers", "passthrough", numbers)])
     chosen = {"learning_rate": 0.05, "max_iter": 500, "l2_regularization": 1.0, "random_state": spec.train.seed} | dict(settings)
     chosen["categorical_features"] = list(range(len(categories)))
     known = Rows(columns.fit_transform(train.features), train.labels, train.weights)
     held = Rows(columns.transform(validation.features), validation.labels, validation.weights)
     model = _at_once(spec, chosen, known, held) if progress is None else _by_steps(spec, chosen, known, held, progress)
     return Pipeline([("columns", columns), ("model", model)])
+
+
+def encoder() -> OrdinalEncoder:
+    """Categories as numbers; a value that no row learned from had is missing."""
+    return OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=float("nan"), encoded_missing_value=float("nan"), max_categories=MAX_CATEGORIES
+    )
 
 
 def _made(spec: ModelSpec, chosen: Settings) -> Any:
@@ -93,6 +97,4 @@ def _by_steps(spec: ModelSpec, chosen: Settings, train: Rows, validation: Rows, 
 def _value(model: Any, metric: Metric, rows: Rows, spec: ModelSpec) -> float:
     """Of predictions for the validation rows, whose classes are those of the training rows."""
     found = model.predict(rows.features) if spec.task == "regression" else model.predict_proba(rows.features)
-    labels: LabelArray = rows.labels
-    outcomes = Outcomes(task=spec.task, labels=labels, clusters=np.zeros(len(labels), np.int64))
-    return float(statistics(outcomes, found[:, 1] if spec.task == "binary" else found)[metric](np.ones((1, 1)))[0])
+    return measured(metric, spec.task, found[:, 1] if spec.task == "binary" else found, rows.labels)

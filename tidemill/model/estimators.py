@@ -19,14 +19,17 @@ from tidemill.errors import DatasetRefused, ModelCodeFailed
 from tidemill.model import code
 from tidemill.model.boosting import NO_SETTINGS, Progress, Settings, boosted
 from tidemill.model.features import Rows, kinds
+from tidemill.model.peers import ALONE, Peers
 from tidemill.spec import ModelSpec
 
 
 def fit(
     name: str, spec: ModelSpec, train: Rows, validation: Rows, module: ModuleType | None = None, settings: Settings = NO_SETTINGS,
-    progress: Progress | None = None,
+    progress: Progress | None = None, peers: Peers = ALONE,
 ) -> Any:  # fmt: skip
     """A fitted estimator: "default" is histogram gradient boosting stopped early on validation, "linear" a linear model.
+
+    The default one of a spec with scale = "distributed" learns from the rows of all `peers`, every other from those given.
 
     `module` is the author's model.py: its `features` come before any estimator, and "model.py:<function>" is an estimator of it.
     `settings`: of the estimator, by name. `progress`: the default estimator tells it how far it is. Raises ModelCodeFailed for what goes
@@ -37,8 +40,12 @@ def fit(
         train, validation = (replace(rows, features=_author_features(made, rows.features)) for rows in (train, validation))
     if name.startswith(f"{code.FILE}:"):
         fitted = _authors(name, spec, train, module, settings)
+    elif name == "default" and spec.train.scale == "distributed":
+        from tidemill.model import distributed  # xgboost is loaded where it is used
+
+        fitted = distributed.boosted(spec, train, _known(validation, spec), settings, progress, peers)
     elif name == "default":
-        fitted = boosted(spec, train, _known(validation, train, spec), settings, progress)
+        fitted = boosted(spec, train, _known(validation, spec), settings, progress)
     else:
         fitted = _linear(spec, train, settings)
     if made is not None:
@@ -46,12 +53,12 @@ def fit(
     return fitted
 
 
-def calibrated(fitted: Any, spec: ModelSpec, train: Rows, validation: Rows) -> Any:
-    """The estimator with its probabilities fitted to the validation rows, where the spec asks for it (Platt 1999; Zadrozny, Elkan 2002)."""
+def calibrated(fitted: Any, spec: ModelSpec, classes: int, validation: Rows) -> Any:
+    """The estimator of so many classes with its probabilities fitted to the validation rows, where the spec asks for it (Platt 1999; Zadrozny, Elkan 2002)."""
     if spec.train.calibrate == "none":
         return fitted
-    rows = _known(validation, train, spec)
-    if missing := len(np.setdiff1d(train.labels, rows.labels)):
+    rows = _known(validation, spec)
+    if missing := classes - len(np.unique(rows.labels)):
         raise DatasetRefused(f"train.calibrate needs validation rows of every class, and {missing} have none: upload more rows, or leave it out")
     return CalibratedClassifierCV(FrozenEstimator(fitted), method=spec.train.calibrate).fit(rows.features, rows.labels, sample_weight=rows.weights)
 
@@ -71,12 +78,10 @@ def _authors(name: str, spec: ModelSpec, train: Rows, module: ModuleType | None,
     return estimator
 
 
-def _known(validation: Rows, train: Rows, spec: ModelSpec) -> Rows:
+def _known(validation: Rows, spec: ModelSpec) -> Rows:
     """Without rows of classes that no training row has."""
-    if spec.task == "regression":
-        return validation
-    known = np.isin(validation.labels, np.unique(train.labels))
-    if known.all():
+    known = validation.labels >= 0
+    if spec.task == "regression" or known.all():
         return validation
     return Rows(validation.features[known], validation.labels[known], None if validation.weights is None else validation.weights[known])
 

@@ -32,8 +32,13 @@ def kinds(features: pd.DataFrame) -> tuple[list[str], list[str]]:
     known = features.loc[:, features.notna().any()]
     if known.empty:
         raise DatasetRefused(f"no feature has a value in any of the {len(features):,} training rows: there is nothing to learn from")
-    numbers = known.select_dtypes(["number", "bool"]).columns.tolist()
-    return [name for name in known.columns if name not in numbers], numbers
+    return told_apart(known)
+
+
+def told_apart(features: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Columns that are categories, and columns that are numbers or booleans."""
+    numbers = features.select_dtypes(["number", "bool"]).columns.tolist()
+    return [name for name in features.columns if name not in numbers], numbers
 
 
 def features_of(rows: pl.DataFrame, spec: ModelSpec) -> pd.DataFrame:

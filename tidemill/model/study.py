@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tidemill.errors import DatasetRefused, ModelCodeFailed
-from tidemill.evaluate.metrics import Outcomes, statistics
+from tidemill.evaluate.metrics import measured
 from tidemill.evaluate.record import Learned
 from tidemill.metric import KINDS, Metric
 from tidemill.model import estimators
@@ -50,7 +50,8 @@ def _power(values: pd.Series, labels: LabelArray, other: pd.Series, others: Labe
     metric: dict[str, Metric] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
     if spec.task == "multiclass":
         return float((tree.predict(z) == others).mean())
-    return validated(metric[spec.task], tree.predict(z) if spec.task == "regression" else tree.predict_proba(z)[:, -1], others, spec)
+    found = tree.predict(z) if spec.task == "regression" else tree.predict_proba(z)[:, -1]
+    return measured(metric[spec.task], spec.task, found, others)
 
 
 def _numbers(values: pd.Series, labels: LabelArray, other: pd.Series, spec: ModelSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -87,7 +88,8 @@ def learning_curve(
 
 
 def _value(estimator: Any, card: TrainedModel, validation: Rows) -> float:
-    return validated(card.spec.primary, Scorer(card, estimator).scores(validation.features), validation.labels, card.spec, card.threshold)
+    scores = Scorer(card, estimator).scores(validation.features)
+    return measured(card.spec.primary, card.spec.task, scores, validation.labels, card.threshold)
 
 
 def still_learning(points: tuple[Learned, ...], primary: Metric) -> bool | None:
@@ -106,8 +108,3 @@ def some(rows: Rows, spec: ModelSpec, count: int = STUDIED) -> Rows:
         return rows
     at = np.sort(np.random.default_rng(spec.train.seed).permutation(len(rows.labels))[:count])
     return Rows(rows.features.iloc[at], rows.labels[at], None if rows.weights is None else rows.weights[at])
-
-
-def validated(metric: Metric, predictions: NDArray[np.float64], labels: LabelArray, spec: ModelSpec, threshold: float = 0.5) -> float:
-    outcomes = Outcomes(task=spec.task, labels=labels, clusters=np.zeros(len(labels), np.int64), threshold=threshold)
-    return float(statistics(outcomes, predictions)[metric](np.ones((1, 1)))[0])

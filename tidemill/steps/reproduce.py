@@ -47,7 +47,8 @@ def lay_out(run: Run, root: Path, *, ledger: Ledger, lake: Store) -> Evaluation:
         raise NotReproducible(f"run {keys.run_id(run.epoch)} of {run.model}: erasure {mark.erasure} took rows out of its dataset on {mark.time[:10]}")
     then = judged(run, lake=lake).evaluation
     dataset = trace.dataset_of(run, lake=lake)
-    _settings(run, then, pinned_spec(run.model, run.code_hash, lake), root)
+    spec = pinned_spec(run.model, run.code_hash, lake)
+    _settings(run, then, spec, root)
     _code(run, root / "input/data/code", lake)
     for split, place in zip(SPLITS, ("input/data/train", "input/data/validation", "processing/input/test"), strict=True):
         fetch_rows(dataset, split, root / place, lake=lake)
@@ -56,6 +57,7 @@ def lay_out(run: Run, root: Path, *, ledger: Ledger, lake: Store) -> Evaluation:
     for which, former in (("champion", then.champion), ("best", then.best)):
         if former is not None:
             _former(which, former, run.model, root / "processing/input", ledger, lake)
+    _instances(spec.train.instances, root)
     return then
 
 
@@ -72,6 +74,23 @@ def _settings(run: Run, then: Evaluation, spec: ModelSpec, root: Path) -> None:
     searched = {name: str(then.settings[name]) for name in (spec.train.search.space if spec.train.search else ()) if name in then.settings}
     asked = {"model": run.model, "run": keys.run_id(run.epoch), "code": run.code_hash}
     _write(root / "input/config/hyperparameters.json", json.dumps(asked | searched).encode())
+
+
+def peers_of(root: Path) -> tuple[Path, ...]:
+    """The trees of a job's other instances, below the first one's; none where it had one."""
+    return tuple(sorted((root / "peers").iterdir())) if (root / "peers").exists() else ()
+
+
+def _instances(count: int, root: Path) -> None:
+    """Each instance's own tree: they read the same data, and know each other by addresses of this machine."""
+    hosts = [f"127.0.0.{at}" for at in range(1, count + 1)]
+    for at, host in enumerate(hosts if count > 1 else []):
+        tree = root / f"peers/{at + 1}" if at else root
+        if at:
+            (tree / "input/config").mkdir(parents=True)
+            (tree / "input/data").symlink_to((root / "input/data").resolve())
+            _write(tree / "input/config/hyperparameters.json", (root / "input/config/hyperparameters.json").read_bytes())
+        _write(tree / "input/config/resourceconfig.json", json.dumps({"hosts": hosts, "current_host": host}).encode())
 
 
 def _code(run: Run, folder: Path, lake: Store) -> None:
