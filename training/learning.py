@@ -111,9 +111,9 @@ def _refuse_one_class(train: Rows, validation: Rows, spec: ModelSpec, peers: Pee
 def _warnings(frame: pl.DataFrame, spec: ModelSpec, peers: Peers) -> Iterator[str]:
     """What the author should know of the columns they give."""
     for name in spec.features:
-        values = frame[name].drop_nulls().unique()
-        few = values if spec.columns[name].type == "category" else values.head(2)
-        found = peers.gather((len(frame), frame[name].null_count(), set(few.to_list())))
+        values = frame[name]
+        seen = values.drop_nulls().unique().to_list() if spec.columns[name].type == "category" else (values.min(), values.max())
+        found = peers.gather((len(frame), values.null_count(), set(seen) - {None}))
         rows, missing = sum(each[0] for each in found), sum(each[1] for each in found)
         different = len(set().union(*(each[2] for each in found)))
         if missing == rows:
