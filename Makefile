@@ -40,7 +40,7 @@ test: check bundle ## check, localcloud's conformance suites, and the whole flow
 	$(RUN) -m pytest tests/conformance -n 2 --dist loadfile
 	$(RUN) -m pytest tests/cloud -n 2 --dist loadfile -m "not long"
 
-test-long: setup ## the slow proofs: the CDK CLI, bursts, the container's install, the demo; each folder in a process of its own
+test-long: setup .venv-mlflow/ready ## the slow proofs: the CDK CLI, bursts, the container's install, the demo; each folder in a process of its own
 	$(RUN) -m pytest tests/unit tests/contracts -m long -n 2
 	$(RUN) -m pytest tests/cloud -m long
 	$(RUN) -m pytest tests/long
@@ -80,6 +80,11 @@ clean: ## remove what was built, not what was installed
 .venv-lambda/ready: .venv/bin/uv requirements/lambda-runtime.txt
 	$(PYTHON) -m venv --without-pip .venv-lambda
 	$(UV) pip install --quiet --python .venv-lambda/bin/python --require-hashes -r requirements/lambda-runtime.txt
+	@touch $@
+
+.venv-mlflow/ready: .venv/bin/uv requirements/mlflow.txt
+	$(PYTHON) -m venv --without-pip .venv-mlflow
+	$(UV) pip install --quiet --python .venv-mlflow/bin/python --require-hashes -r requirements/mlflow.txt
 	@touch $@
 
 node_modules/ready: package-lock.json

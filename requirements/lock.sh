@@ -13,4 +13,6 @@ compile requirements.txt pyproject.toml -c requirements/dev.txt --extra cli --ex
 compile requirements/light.txt pyproject.toml -c requirements/dev.txt
 compile requirements/frames.txt pyproject.toml -c requirements/dev.txt --extra frames
 compile requirements/container.txt pyproject.toml -c requirements/dev.txt --extra container
+# A server for tests, alone: it wants older versions of what others here use.
+compile requirements/mlflow.txt --group mlflow
 compile requirements/lambda-runtime.txt -c requirements/dev.txt --group lambda-runtime

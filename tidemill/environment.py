@@ -73,6 +73,12 @@ class RegisterSettings(Settings):
     alerts_topic_arn: str
 
 
+class ExportSettings(Settings):
+    stage: str
+    ledger_table: str
+    lake_bucket: str
+
+
 class FinishSettings(Settings):
     ledger_table: str
     tick_queue_url: str

@@ -60,6 +60,10 @@ class ScoringRefused(PermanentError):
     """A prediction request breaks the model's schema."""
 
 
+class TrackingFailed(PermanentError):
+    """A run could not be told to an experiment tracker."""
+
+
 class Superseded(PermanentError):
     """Another run owns the model now; this one must change nothing more."""
 

@@ -5,6 +5,7 @@ from typing import Any, BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from tidemill.experiments import Tracked
 from tidemill.records import Champion, DecisionEntry, Exclusion, Execution, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting
 
 
@@ -121,6 +122,15 @@ class Alerts(Protocol):
     """People who want to know."""
 
     def tell(self, subject: str, text: str) -> None: ...
+
+
+class Experiments(Protocol):
+    """An experiment tracker. `track` writes a run that has ended, once however often it is called, and gives the tracker's id of it.
+
+    Raises TrackingFailed when it refuses, ServiceUnavailable when it is away.
+    """
+
+    def track(self, experiment: str, run: Tracked) -> str: ...
 
 
 class Endpoints(Protocol):

@@ -27,6 +27,9 @@ NUMERIC: frozenset[str] = frozenset({"integer", "float"})
 TEXT: frozenset[str] = frozenset({"string", "category"})
 LABELS: dict[Task, frozenset[str]] = {"binary": frozenset({"boolean"}), "multiclass": frozenset({"category"}), "regression": NUMERIC}
 WINDOW = re.compile(r"all|(?P<days>[1-9]\d{0,3})d|(?P<uploads>[1-9]\d{0,5}) uploads?")
+MLFLOW = re.compile(
+    r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[^\s?#]*)?|arn:aws(-us-gov)?:sagemaker:[a-z0-9-]+:\d{12}:mlflow-(app|tracking-server)/[\w-]+"
+)
 NOT_SETTINGS = frozenset({"model", "run", "code", "image"})
 SETTINGS: dict[str, tuple[str, ...]] = {
     "default": ("learning_rate", "max_iter", "max_leaf_nodes", "max_depth", "min_samples_leaf", "l2_regularization", "max_features", "max_bins"),
@@ -317,6 +320,22 @@ class ServeSpec(_Frozen):
     max_p95_ms: int = Field(default=3000, ge=1)
 
 
+class ExperimentsSpec(_Frozen):
+    """An MLflow server that every run which came to training is told to: its address, or on SageMaker the ARN of an MLflow App or tracking server."""
+
+    mlflow: str
+    experiment: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_./-]{1,256}$")
+
+    @field_validator("mlflow")
+    @classmethod
+    def _can_be_reached(cls, place: str) -> str:
+        if not MLFLOW.fullmatch(place):
+            raise ValueError(
+                "allowed are http(s)://host, without a user or a password, and the ARN of a SageMaker mlflow-app or mlflow-tracking-server"
+            )
+        return place
+
+
 class ModelSpec(_Frozen):
     """A whole `model.toml`."""
 
@@ -331,6 +350,7 @@ class ModelSpec(_Frozen):
     gate: GateSpec = GateSpec()
     serve: ServeSpec = ServeSpec()
     card: CardSpec = CardSpec()
+    experiments: ExperimentsSpec | None = None
 
     @model_validator(mode="after")
     def _roles_are_complete(self) -> Self:

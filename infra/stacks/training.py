@@ -33,6 +33,8 @@ from tidemill.dataset import SplitName
 
 JOBS = {"Training": "training-job", "Processing": "processing-job", "HyperParameterTuning": "hyper-parameter-tuning-job"}
 """SageMaker's word for a kind of job, and that of its ARNs."""
+TRACKING = ("GetExperimentByName", "CreateExperiment", "SearchRuns", "CreateRun", "LogBatch", "LogInputs", "UpdateRun")
+"""What the export of a run calls on a SageMaker MLflow App or tracking server."""
 SWEEP_EVERY = Duration.minutes(15)
 MAX_UNPACKED_BYTES = 4 * 1024**3
 """What prepare does in half its 900 s, and what its disk holds twice: the upload as it came, and its part."""
@@ -47,6 +49,7 @@ class TrainingStack(Stack):
         self._layers = Layers(self, stage=stage)
         self._remover = None if stage.keep_data else Remover(self, stage=stage)
         self._removed: list[IDependable] = []
+        self._models = models
         self._folders = [self._model(model) for model in models]
         self.intake_queue = Queue(self, "Intake", visibility=Duration.minutes(3), topic=data.topic)
         self.tick_queue = Queue(self, "Tick", visibility=Duration.minutes(3), topic=data.topic)
@@ -170,13 +173,30 @@ class TrainingStack(Stack):
         self._lake(register, read=("*/code/*", "*/runs/*/evaluate/*"))
         register.allow("sagemaker:CreateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
         register.allow("sagemaker:UpdateModelPackage", on=self._sagemaker("model-package"))
+        export = self._function("export", env.ExportSettings, {"STAGE": self._stage.name} | ledger | lake)
+        self._ledger(export, "GetItem")
+        self._lake(export, read=("*/code/*", "*/runs/*/evaluate/*"))
+        self._exports(export)
         finish = self._function("finish", env.FinishSettings, ledger | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
         self._finishes(finish)
         finish.allow("sqs:SendMessage", on=[self.tick_queue.queue.queue_arn])
         return {
             "Claim": claim, "Prepare": prepare, "PreparedLarge": large, "Assemble": assemble, "Pack": pack, "Gate": gate, "Register": register,
-            "Finish": finish,
+            "Export": export, "Finish": finish,
         }  # fmt: skip
+
+    def _exports(self, export: Function) -> None:
+        """The servers that specs name: those on SageMaker are called with the function's role.
+
+        Source: docs.aws.amazon.com/service-authorization/latest/reference/list_sagemaker-mlflow.html
+        """
+        places = sorted({model.spec.experiments.mlflow for model in self._models if model.spec.experiments})
+        if on_sagemaker := [place for place in places if place.startswith("arn:")]:
+            export.allow(*(f"sagemaker-mlflow:{verb}" for verb in TRACKING), on=on_sagemaker)
+        if apps := [place for place in on_sagemaker if ":mlflow-app/" in place]:
+            export.allow("sagemaker:CallMlflowAppApi", on=apps)
+        if places:
+            self._tell("ExportsFailed", "export", "a run could not be told to MLflow; the function's log has the reason")
 
     def _large(self) -> GlueJob:
         """Prepares what is too large for a function. It writes parts; of the ledger it reads which keys are suppressed."""
@@ -252,15 +272,15 @@ class TrainingStack(Stack):
         intake.allow("sqs:SendMessage", on=[self.tick_queue.queue.queue_arn])
         self._feed(intake, self.intake_queue)
         for step in ("intake", "prepare", "prepared_large"):
-            self._tell("Refused", step, "an upload was refused; the ledger has the reason")
+            self._tell("UploadsRefused", step, "an upload was refused; the ledger has the reason")
         for step in ("finish", "sweep"):
-            self._tell("Parked", step, "an upload was parked: three runs died before it was prepared; the ledger has the reason")
+            self._tell("UploadsParked", step, "an upload was parked: three runs died before it was prepared; the ledger has the reason")
 
     def _tell(self, what: str, step: str, description: str) -> None:
         metric = cloudwatch.Metric(
-            namespace="Tidemill", metric_name=f"Uploads{what}", dimensions_map={"service": step}, statistic="Sum", period=Duration.minutes(5)
+            namespace="Tidemill", metric_name=what, dimensions_map={"service": step}, statistic="Sum", period=Duration.minutes(5)
         )
-        alarm(self, f"{what}{step.title()}", metric=metric, threshold=0, topic=self._data.topic, description=description)
+        alarm(self, f"{what.removeprefix('Uploads')}{step.title()}", metric=metric, threshold=0, topic=self._data.topic, description=description)
 
     def _start(self) -> None:
         """Delay queue → start → machine."""

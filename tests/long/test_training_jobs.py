@@ -1,8 +1,15 @@
 """Training jobs of every kind on localcloud: a search, a spot job whose instance is taken away, author's code that hangs or never stops talking."""
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import subprocess
 import tarfile
+import urllib.request
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from sklearn.datasets import load_breast_cancer
@@ -13,6 +20,7 @@ from localcloud.cloudformation.assembly import deploy
 from localcloud.config import load_config
 from tests.cloud.conftest import ROOT, Deployment, synth, until
 from tidemill.cli.main import app
+from tidemill.evaluate.record import Evaluation
 
 pytestmark = [pytest.mark.long, pytest.mark.cloud, pytest.mark.timeout(900)]
 
@@ -40,6 +48,9 @@ SHARED = """
 scale = "distributed"
 instances = 2
 """
+PYTHON = ROOT / ".venv-mlflow/bin/python"
+"""The server's own environment: make .venv-mlflow/ready"""
+TOLD = ("searched", "hangs", "talks")
 MODELS = {"shared": (SHARED, None), "searched": (SEARCH, None), "taken": (SPOT, None), "hangs": (AUTHORS, HANGS), "talks": (AUTHORS, TALKS)}
 
 
@@ -48,8 +59,51 @@ def csv() -> bytes:
     return load_breast_cancer(as_frame=True).frame.to_csv(index_label="sample").encode()
 
 
+class Mlflow:
+    """A real MLflow server, and what its own client finds there."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.place = f"http://127.0.0.1:{port}"
+        command = [str(PYTHON), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", f"{folder}/artifacts"]
+        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, "the server ended"
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.place}/health", timeout=5) as answer:
+            return answer.status == 200
+        return False
+
+    def runs(self, experiment: str) -> list[dict]:
+        code = (
+            "import json, sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); client = mlflow.MlflowClient();"
+            "home = client.get_experiment_by_name(sys.argv[2]);"
+            "print(json.dumps([{**each.data.to_dictionary(), 'status': each.info.status, 'name': each.info.run_name,"
+            " 'inputs': [i.dataset.digest for i in each.inputs.dataset_inputs]} for each in client.search_runs([home.experiment_id])]))"
+        )
+        done = subprocess.run([str(PYTHON), "-c", code, self.place, experiment], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(30)
+
+
 @pytest.fixture(scope="module")
-def stage(csv, tmp_path_factory):
+def mlflow(tmp_path_factory):
+    server = Mlflow(tmp_path_factory.mktemp("mlflow"))
+    try:
+        until(server.ready)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def stage(csv, mlflow, tmp_path_factory):
     root = tmp_path_factory.mktemp("jobs")
     (root / "rows.csv").write_bytes(csv)
     for name, (train, code) in MODELS.items():
@@ -58,7 +112,7 @@ def stage(csv, tmp_path_factory):
         path = root / "models" / name / "model.toml"
         text = path.read_text()
         assert "\n[train" not in text
-        path.write_text(text + train)
+        path.write_text(f"{text}{train}\n[experiments]\nmlflow = '{mlflow.place}'\n" if name in TOLD else text + train)
         if code is not None:
             (path.parent / "model.py").write_text(code)
     assembly = synth(tmp_path_factory.mktemp("cdk"), models=str(root / "models"))
@@ -152,6 +206,42 @@ def test_code_that_prints_without_end_is_stopped_and_told_so(stage, csv):
     reasons = " ".join(stage.ledger.run("talks", 1).reasons)
     assert "model.py: build(spec): OutputTooLong: it printed more than 1,000,000 characters" in reasons
     assert "model.py:3 in build" in reasons
+
+
+def test_an_mlflow_server_was_told_of_the_runs_good_and_bad(stage, mlflow):
+    run = stage.ledger.run("searched", 1)
+    (found,) = mlflow.runs("local/searched")
+    evaluation = Evaluation.model_validate_json(stage.lake(run.evaluation))
+    assert (found["name"], found["status"]) == ("searched-0001", "FINISHED")
+    assert found["metrics"]["roc_auc"] == pytest.approx(evaluation.challenger["roc_auc"].value)
+    assert found["params"]["settings.learning_rate"] == str(evaluation.settings["learning_rate"])
+    assert found["inputs"] == [run.dataset]
+    assert found["tags"]["tidemill.package"] == "searched/1"
+    (failed,) = mlflow.runs("local/hangs")
+    assert failed["status"] == "FAILED"
+    assert "MaxRuntimeExceeded" in failed["tags"]["mlflow.note.content"]
+    account = stage.cloud.clients.account_environment()
+    for _ in range(2):  # told again, it is the same run
+        done = CliRunner().invoke(app, ["runs", "export", "searched", "1", "--stage", "local"], env=account)
+        assert "is run " in done.output, done.output
+    assert mlflow.runs("local/searched") == [found]
+
+
+def test_a_server_that_is_away_costs_a_run_nothing_but_a_warning(stage, mlflow, csv):
+    """The last test that needs it."""
+    mlflow.stop()
+    number = stage.runs("TrainingMachine") + 1
+    stage.upload("talks/data/2.csv", csv.rpartition(csv.splitlines()[-1])[0])
+    until(lambda: stage.runs("TrainingMachine") == number and stage.ledger.lease("talks").owner is None)
+    assert stage.ledger.run("talks", 2).outcome == "failed"
+    until(lambda: stage.cloud.clock.advance(30) or "ExportsFailed" in _ringing(stage))
+    stage.finished("TrainingMachine", number)
+    assert "experiments/get-by-name" in stage.log_lines("Export")
+
+
+def _ringing(stage: Deployment) -> str:
+    found = stage.client("cloudwatch").describe_alarms(StateValue="ALARM")
+    return " ".join(alarm["AlarmName"] for alarm in found["MetricAlarms"])
 
 
 def test_nothing_of_all_this_was_denied(stage):

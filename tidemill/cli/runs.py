@@ -99,6 +99,26 @@ def compare(
     _show(console(), found)
 
 
+@app.command()
+def export(
+    model: Model,
+    run: Number,
+    to: Annotated[str | None, typer.Option("--to", help="An MLflow server's address, or an ARN on SageMaker; model.toml's when not given.")] = None,
+    stage: StageName = "dev",
+) -> None:
+    """Tell an MLflow server of a run that has ended. Told before, it is the same run there."""
+    from tidemill.adapters.mlflow import MlflowServer
+    from tidemill.events import RunRef
+    from tidemill.steps.export import export_run
+
+    at = Stage.of(stage)
+    done = export_run(RunRef(model=model, epoch=run), stage, ledger=at.ledger, lake=at.lake, server=MlflowServer, to=to)
+    typer.echo(
+        f"run {keys.run_id(run)} of {model} is run {done['mlflow_run']} of experiment {done['experiment']} on {done['server']}"
+        if done else f"run {keys.run_id(run)} of {model} ended before it had anything to learn from: there is nothing to tell"
+    )  # fmt: skip
+
+
 def _show(out: Console, found: Compared) -> None:
     mine, theirs = found.before, found.after
     names = tuple(keys.run_id(each.run.epoch) for each in (mine, theirs))

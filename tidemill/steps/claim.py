@@ -58,6 +58,7 @@ def claim(request: ClaimRequest, stage: str, *, ledger: Ledger, models: Models, 
         "tuning_prefix": jobs.tuning_name(stage, request.model, request.epoch, deployment_of(request.execution)),
         "checkpoints_uri": lake.uri(keys.checkpoints(request.model, run)),
         "train": jobs.training(spec),
+        "export": spec.experiments is not None,
     }
 
 
