@@ -20,6 +20,7 @@ from tidemill.records import (
     Unreproducible,
     Upload,
     Waiting,
+    Waiver,
     chained,
 )
 
@@ -31,6 +32,7 @@ class MemoryLedger:
         self._leases: dict[str, Lease] = {}
         self._rules: dict[str, str] = {}
         self._runs: dict[tuple[str, int], Run] = {}
+        self._waivers: dict[tuple[str, str], Waiver] = {}
         self._packages: dict[tuple[str, int], Package] = {}
         self._champions: dict[str, Champion] = {}
         self._releases: dict[tuple[str, int], Release] = {}
@@ -114,6 +116,12 @@ class MemoryLedger:
 
     def runs(self, model: str) -> list[Run]:
         return [run for (m, _), run in sorted(self._runs.items()) if m == model]
+
+    def waive(self, waiver: Waiver) -> bool:
+        return self._waivers.setdefault((waiver.model, waiver.package), waiver) is waiver
+
+    def waiver(self, model: str, package: str) -> Waiver | None:
+        return self._waivers.get((model, package))
 
     def put_package(self, package: Package) -> None:
         self._fence(package.model, package.run)

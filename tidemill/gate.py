@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidemill.evaluate.record import Comparison, Evaluation, Group, Interval, Rate, figure, named
 from tidemill.metric import KINDS, Metric
+from tidemill.records import Waiver
 from tidemill.spec import FairnessLimits, GateSpec
 
 Outcome = Literal["promote", "hold", "reject"]
@@ -23,12 +24,14 @@ class Decision(BaseModel):
     reasons: tuple[str, ...]
 
 
-def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = None, looks: int = 0) -> Decision:
+def decide(
+    evaluation: Evaluation, gate: GateSpec, before: Interval | None = None, looks: int = 0, waiver: Waiver | None = None
+) -> Decision:  # fmt: skip
     """Floors and budgets, then non-inferiority: the challenger's one-sided bound must lie within the margin of the champion.
 
     It must lie within one margin of the best champion there was too: else each release could be a margin worse than the one before.
     `before`: the champion's primary metric when it was registered. `looks`: how often these held-out rows judged a model before. Neither
-    changes a decision: they tell a person how far to trust it.
+    changes a decision: they tell a person how far to trust it. `waiver`: of a comparison with the champion, should that be impossible.
     """
     told, unfair = (*_fallen(evaluation, before), *_looked_at(looks)), _unfair(evaluation, gate)
     against = [
@@ -37,9 +40,9 @@ def decide(evaluation: Evaluation, gate: GateSpec, before: Interval | None = Non
     ]  # fmt: skip
     if against:
         return Decision(outcome="reject", reasons=(*against, *told))
-    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate), *(reason for reason, shown in unfair if not shown)]:
+    if short := [*_too_few(evaluation, gate), *_not_shown(evaluation, gate, waiver), *(reason for reason, shown in unfair if not shown)]:
         return Decision(outcome="hold", reasons=(*short, *told))
-    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champions(evaluation), *_looked_at(looks)))
+    return Decision(outcome="promote", reasons=(*_floors_met(evaluation, gate), *_beside_champions(evaluation, waiver), *_looked_at(looks)))
 
 
 def _meets(metric: Metric, value: float, floor: float) -> bool:
@@ -148,9 +151,14 @@ def _too_few(evaluation: Evaluation, gate: GateSpec) -> list[str]:
     return []
 
 
-def _not_shown(evaluation: Evaluation, gate: GateSpec) -> list[str]:
-    if evaluation.unreadable is not None:
-        return [f"the champion cannot score these rows, so that nothing was compared: {evaluation.unreadable}"]
+def _not_shown(evaluation: Evaluation, gate: GateSpec, waiver: Waiver | None) -> list[str]:
+    if evaluation.unreadable is not None and waiver is None:
+        way_out = (
+            f"; tidemill waive {' '.join(evaluation.champion_name.split('/'))} lets later ones be judged without it"
+            if evaluation.champion_name
+            else ""
+        )
+        return [f"the champion cannot score these rows, so that nothing was compared: {evaluation.unreadable}{way_out}"]
     return [
         f"not shown to be as good as {name} {former.champion} within {gate.margin:g} on {_rows(evaluation)}, gain {former.gain.signed()}"
         for name, former in _formers(evaluation)
@@ -186,11 +194,13 @@ def _looked_at(looks: int) -> list[str]:
     return [f"these held-out rows judged {looks} model{'s' * (looks > 1)} before: the more often, the more their figures flatter"]
 
 
-def _beside_champions(evaluation: Evaluation) -> list[str]:
-    if evaluation.champion is None:
-        return ["no champion yet"]
+def _beside_champions(evaluation: Evaluation, waiver: Waiver | None) -> list[str]:
+    if waiver is not None and evaluation.unreadable is not None:
+        unseen = [f"not compared with champion {waiver.package}: {evaluation.unreadable}; waived by {waiver.actor}: {waiver.reason}"]
+    else:
+        unseen = [] if evaluation.champion is not None else ["no champion yet"]
     primary, mine = evaluation.primary, evaluation.challenger[evaluation.primary].value
-    return [
+    return unseen + [
         f"{KINDS[primary].name} {mine:.4g} vs {name} {former.champion} {former.scores[primary].value:.4g} on {_rows(evaluation)}, "
         f"gain {former.gain.signed()}"
         for name, former in _formers(evaluation)

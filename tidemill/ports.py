@@ -6,7 +6,21 @@ from typing import Any, BinaryIO, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from tidemill.experiments import Tracked
-from tidemill.records import Champion, DecisionEntry, Exclusion, Execution, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting
+from tidemill.records import (
+    Champion,
+    DecisionEntry,
+    Exclusion,
+    Execution,
+    Lease,
+    Package,
+    Release,
+    Run,
+    Suppression,
+    Unreproducible,
+    Upload,
+    Waiting,
+    Waiver,
+)
 
 
 class ModelEntry(BaseModel):
@@ -49,6 +63,9 @@ class Ledger(Protocol):
 
     def put_package(self, package: Package) -> None: ...
     def package(self, model: str, version: int) -> Package: ...
+
+    def waive(self, waiver: Waiver) -> bool: ...
+    def waiver(self, model: str, package: str) -> Waiver | None: ...
 
     def champion(self, model: str) -> Champion | None: ...
     def set_champion(self, model: str, champion: Champion, replaces: Champion | None) -> None: ...

@@ -153,6 +153,16 @@ class Package(_Record):
         return f"{self.model}/{self.version}"
 
 
+class Waiver(_Record):
+    """A person's word that challengers need not be compared with a package that cannot score their rows, and why."""
+
+    model: str
+    package: str
+    reason: str
+    actor: str
+    time: str
+
+
 class Champion(_Record):
     """The package that serves, and the endpoint config that serves it. `keeps_to`: see Package."""
 

@@ -14,7 +14,7 @@ from tidemill.adapters.ledger import DynamoLedger
 from tidemill.errors import RecordMissing, Superseded
 from tidemill.ports import Ledger
 from tidemill.prepare import rules_of
-from tidemill.records import Champion, Exclusion, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting, digest
+from tidemill.records import Champion, Exclusion, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting, Waiver, digest
 
 NOW_LATER = "2024-06-01T13:00:00Z"
 
@@ -71,6 +71,16 @@ def test_an_exclusion_is_made_once_and_taken_back_once(ledger):
     assert ledger.include("boats", "u1")
     assert not ledger.include("boats", "u1")
     assert ledger.exclusions("boats") == []
+
+
+def test_a_waiver_is_given_once_and_is_of_one_package(ledger):
+    waiver = Waiver(model="boats", package="boats/6", reason="its column is gone", actor="anna", time="t")
+    assert ledger.waiver("boats", "boats/6") is None
+    assert ledger.waive(waiver)
+    assert not ledger.waive(waiver.model_copy(update={"reason": "again"}))
+    assert ledger.waiver("boats", "boats/6") == waiver
+    assert ledger.waiver("boats", "boats/7") is None
+    assert ledger.waiver("ships", "boats/6") is None
 
 
 def test_the_lease_is_taken_in_order_by_one_owner(ledger):

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.samples import SPEC, folder
+from tests.samples import SPEC, folder, rows
 from tests.world import NOW, World
 from tidemill.errors import RecordMissing, ReleaseRefused, Superseded
 from tidemill.events import ReleaseRef
-from tidemill.steps.approve import decide_on
+from tidemill.records import Champion
+from tidemill.steps.approve import decide_on, waive_comparison
 from tidemill.steps.release import release_verify
 
 ANNA = "arn:aws:iam::123456789012:user/anna"
@@ -63,6 +64,39 @@ def test_an_approval_is_on_record_with_who_and_why_and_lets_the_release_go(waiti
     assert release_verify(ReleaseRef(**waiting.ref()), ledger=waiting.ledger) == {"verified": "boats/1"}
     with pytest.raises(ReleaseRefused, match="its release is under way"):
         decide(waiting, "reject")
+
+
+def waive(world, version=1, reason="its column is gone"):
+    return waive_comparison("boats", version, reason, ANNA, NOW, ledger=world.ledger)
+
+
+def test_a_champion_that_nothing_can_be_compared_with_holds_challengers_until_a_person_waives_it(world):
+    world.registered()
+    with pytest.raises(ReleaseRefused, match="boats/1 is not the champion, no package is"):
+        waive(world)
+    world.ledger.set_champion("boats", Champion(package="boats/1", version=1, model_data="m", endpoint_config="c", since=NOW), None)
+    apart = {"unreadable": "ColumnNotFoundError", "set_beside": ("boats/1",)}
+
+    def challenge(epoch: int) -> dict:
+        world.upload(f"boats/data/{epoch}.csv", rows(10 + epoch))
+        world.claim(epoch)
+        world.prepare(epoch)
+        world.assemble(epoch)
+        decided = world.gate(epoch=epoch, **apart)
+        world.finish(epoch, outcome="held")
+        return decided
+
+    assert challenge(2)["decision"] == "hold"
+    waive(world)
+    entry = world.ledger.decisions("boats")[-1]
+    assert (entry.kind, entry.subject, entry.actor, entry.decision, entry.reasons) == ("approval", "boats/1", ANNA, "waive", ("its column is gone",))
+    decided = challenge(3)
+    assert decided["decision"] == "promote"
+    assert decided["reasons"][-1].endswith(f"waived by {ANNA}: its column is gone")
+    with pytest.raises(ReleaseRefused, match="boats/1 was waived already, by arn:aws:iam"):
+        waive(world)
+    with pytest.raises(RecordMissing):
+        waive(world, version=9)
 
 
 def test_what_was_rejected_is_never_released_whoever_approves_it(waiting):

@@ -15,6 +15,7 @@ from tidemill.evaluate.resample import MANY_DAYS, estimate, interval, plan
 from tidemill.gate import decide
 from tidemill.metric import KINDS, metrics_of
 from tidemill.model.threshold import threshold_of
+from tidemill.records import Waiver
 from tidemill.spec import Costs, FairnessLimits, GateSpec
 from tidemill.steps.register import keeps_to
 
@@ -230,6 +231,22 @@ def test_holds_when_the_champion_cannot_score_the_rows():
     decision = decide(evaluation(0.66, unreadable="ColumnNotFoundError: port"), GATE)
     assert decision.outcome == "hold"
     assert decision.reasons == ("the champion cannot score these rows, so that nothing was compared: ColumnNotFoundError: port",)
+
+
+def test_a_person_can_waive_a_comparison_that_is_impossible_and_no_other():
+    waiver = Waiver(model="boats", package="boats/6", reason="the port column is gone for good", actor="anna", time="t")
+    impossible = evaluation(0.66, unreadable="ColumnNotFoundError: port", set_beside=("boats/6",))
+    assert "tidemill waive boats 6 lets later ones be judged" in decide(impossible, GATE).reasons[0]
+    decision = decide(impossible, GATE, waiver=waiver)
+    assert decision.outcome == "promote"
+    assert decision.reasons[-1] == ("not compared with champion boats/6: ColumnNotFoundError: port; waived by anna: the port column is gone for good")
+    assert decide(impossible.model_copy(update={"challenger": scores(0.5)}), GATE, waiver=waiver).outcome == "reject"  # the floor stands
+    for gain in ((-0.2, -0.25, -0.15), (0.0, -0.05, 0.05)):  # the champion can score them: the waiver changes nothing
+        comparable = evaluation(0.66, 0.66, gain)
+        assert decide(comparable, GATE, waiver=waiver) == decide(comparable, GATE)
+        best = evaluation(0.66, 0.66, gain).champion
+        beside_best = impossible.model_copy(update={"best": best})
+        assert decide(beside_best, GATE, waiver=waiver).outcome != "promote"
 
 
 def test_an_equal_model_is_promoted_whatever_the_margin():

@@ -17,7 +17,21 @@ from pydantic import BaseModel
 from tidemill.adapters.errors import translated
 from tidemill.adapters.items import plain, stored
 from tidemill.errors import RecordMissing, ServiceUnavailable, Superseded
-from tidemill.records import Champion, DecisionEntry, Exclusion, Lease, Package, Release, Run, Suppression, Unreproducible, Upload, Waiting, chained
+from tidemill.records import (
+    Champion,
+    DecisionEntry,
+    Exclusion,
+    Lease,
+    Package,
+    Release,
+    Run,
+    Suppression,
+    Unreproducible,
+    Upload,
+    Waiting,
+    Waiver,
+    chained,
+)
 
 LEASE, RULES, CHAMPION, RELEASE_LOCK, DECISIONS = "LEASE", "RULES", "CHAMPION", "RELEASE_LOCK", "DECISIONS"
 BATCH = 100
@@ -148,6 +162,15 @@ class DynamoLedger:
 
     def package(self, model: str, version: int) -> Package:
         return _load(Package, self._required(model, f"PACKAGE#{version:08d}"))
+
+    def waive(self, waiver: Waiver) -> bool:
+        """False when there is one already: the first word stays."""
+        put = self._put(waiver.model, f"WAIVER#{waiver.package}", _dump(waiver), "attribute_not_exists(#item)")
+        return self._try(put)
+
+    def waiver(self, model: str, package: str) -> Waiver | None:
+        item = self._get(model, f"WAIVER#{package}")
+        return _load(Waiver, item) if item else None
 
     # champion and releases
 
@@ -376,6 +399,6 @@ def _load(record: type[R], item: dict[str, Any]) -> R:
 
 
 def _dump(
-    record: Upload | Exclusion | Run | Package | Champion | Release | Suppression | Unreproducible | DecisionEntry,
+    record: Upload | Exclusion | Run | Package | Champion | Release | Suppression | Unreproducible | Waiver | DecisionEntry,
 ) -> dict[str, Any]:
     return record.model_dump(mode="json")

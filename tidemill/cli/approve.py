@@ -1,11 +1,11 @@
-"""`tidemill approve`, `tidemill reject`: a person decides on a package that waits for one."""
+"""`tidemill approve`, `tidemill reject`: a person decides on a package that waits for one. `tidemill waive`: on a champion that nothing can be compared with."""
 
 from typing import Annotated
 
 import typer
 
 from tidemill.cli.stage import Model, Stage, StageName, now
-from tidemill.steps.approve import Verdict, decide_on
+from tidemill.steps.approve import Verdict, decide_on, waive_comparison
 
 Version = Annotated[int, typer.Argument(min=1, help="The package's version: 3 for flights/3.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the decision log and onto the package.")]
@@ -21,6 +21,14 @@ def reject(model: Model, version: Version, reason: Reason, stage: StageName = "d
     """Reject a package for good: no later approval, here or in the console, releases it."""
     _decide(model, version, "reject", reason, stage)
     typer.echo(f"{model}/{version}: rejected, it cannot be released any more")
+
+
+def waive(model: Model, version: Version, reason: Reason, stage: StageName = "dev") -> None:
+    """Let challengers be judged without the champion, where it cannot score their rows: the next run's gate no longer holds them for that."""
+    from tidemill.adapters.deployment import caller
+
+    waive_comparison(model, version, reason, caller(), now(), ledger=Stage.of(stage).ledger)
+    typer.echo(f"{model}/{version}: a challenger that cannot be compared with it is judged without it, until another package is live")
 
 
 def _decide(model: str, version: int, verdict: Verdict, reason: str, stage: str) -> None:

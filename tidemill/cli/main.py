@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidemill.cli import data, queues, runs
-from tidemill.cli.approve import approve, reject
+from tidemill.cli.approve import approve, reject, waive
 from tidemill.cli.check import check
 from tidemill.cli.explain import explain
 from tidemill.cli.forget import forget
@@ -30,6 +30,7 @@ app.command()(check)
 app.command()(new)
 app.command()(approve)
 app.command()(reject)
+app.command()(waive)
 app.command()(reproduce)
 app.command()(explain)
 

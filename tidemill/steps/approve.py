@@ -1,10 +1,10 @@
-"""approve, reject: a person decides on a package that waits for one. Who and why is in the decision log before anything moves."""
+"""approve, reject, waive: a person decides on a package. Who and why is in the decision log before anything moves."""
 
 from typing import Literal
 
 from tidemill.errors import RecordMissing, ReleaseRefused
 from tidemill.ports import Ledger, Registry
-from tidemill.records import Package, Release
+from tidemill.records import Package, Release, Waiver
 
 Verdict = Literal["approve", "reject"]
 
@@ -36,6 +36,26 @@ def decide_on(model: str, version: int, verdict: Verdict, reason: str, actor: st
     )  # fmt: skip
     registry.reject(package.arn, told)
     return package
+
+
+def waive_comparison(model: str, version: int, reason: str, actor: str, now: str, *, ledger: Ledger) -> Waiver:
+    """From now on a challenger that cannot be compared with this champion is judged without it; one that can be still is.
+
+    It ends with the champion. Raises RecordMissing for a package that no run registered, ReleaseRefused for one that is not live, or was
+    waived already.
+    """
+    package, champion = ledger.package(model, version), ledger.champion(model)
+    if champion is None or champion.package != package.name:
+        live = "no package" if champion is None else champion.package
+        raise ReleaseRefused(f"{package.name} is not the champion, {live} is: there is no comparison with it to waive")
+    if (earlier := ledger.waiver(model, package.name)) is not None:
+        raise ReleaseRefused(f"{package.name} was waived already, by {earlier.actor}: {earlier.reason}")
+    waiver = Waiver(model=model, package=package.name, reason=reason, actor=actor, time=now)
+    ledger.log(
+        time=now, model=model, kind="approval", subject=package.name, actor=actor, decision="waive", reasons=(reason,), inputs={"package": package.arn},
+    )  # fmt: skip
+    ledger.waive(waiver)
+    return waiver
 
 
 def _release(model: str, version: int, ledger: Ledger) -> Release | None:

@@ -17,7 +17,8 @@ def gate_run(request: GateRequest, *, ledger: Ledger, lake: Store) -> dict[str, 
     run = ledger.run(request.model, request.epoch)
     spec = pinned_spec(run.model, run.code_hash, lake)
     evaluation = Evaluation.model_validate_json(lake.get(request.evaluation))
-    decision = decide(evaluation, spec.gate, _before(evaluation, ledger, lake), looks(run, evaluation, ledger))
+    waiver = ledger.waiver(run.model, evaluation.champion_name) if evaluation.champion_name else None
+    decision = decide(evaluation, spec.gate, _before(evaluation, ledger, lake), looks(run, evaluation, ledger), waiver)
     if run.decision is None:
         ledger.log(
             time=request.now, model=run.model, kind="gate", subject=f"run {keys.run_id(run.epoch)}", actor="system",
