@@ -1,4 +1,4 @@
-"""export: an ended run goes to the MLflow server its spec names; a failure is counted, the run is what it is."""
+"""export: an ended run goes to the MLflow server its spec names; what is not tried again is counted, the run is what it is."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from tidemill.adapters.aws import S3Store
 from tidemill.adapters.ledger import DynamoLedger
 from tidemill.adapters.mlflow import MlflowServer
 from tidemill.environment import ExportSettings
-from tidemill.errors import TidemillError
-from tidemill.events import RunRef
+from tidemill.errors import RetryableError
+from tidemill.events import ExportRequest
 from tidemill.keys import run_id
 from tidemill.steps.export import export_run
 
@@ -22,12 +22,13 @@ ledger, lake = DynamoLedger(settings.ledger_table), S3Store(settings.lake_bucket
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    request = RunRef.model_validate(event)
+    request = ExportRequest.model_validate(event)
     about = {"model": request.model, "run_id": run_id(request.epoch), "step": "export"}
     try:
         exported = export_run(request, settings.stage, ledger=ledger, lake=lake, server=MlflowServer)
-    except TidemillError:
-        metrics.add_metric("ExportsFailed", MetricUnit.Count, 1)
+    except Exception as error:
+        if request.last or not isinstance(error, RetryableError):
+            metrics.add_metric("ExportsFailed", MetricUnit.Count, 1)
         logger.exception("not exported", extra=about)
         raise
     logger.info("exported", extra=exported | about)

@@ -49,7 +49,11 @@ class CheckoutRefused(PermanentError):
 
 
 class InstanceLost(PermanentError):
-    """An instance of a training job could not work with its peers any more."""
+    """The instances of a training job did not come together."""
+
+
+class EngineFailed(PermanentError):
+    """XGBoost could not go on: a setting that it refuses, or another instance that is gone."""
 
 
 class NotReproducible(PermanentError):

@@ -94,6 +94,12 @@ class RunRef(_Event):
     epoch: int
 
 
+class ExportRequest(RunRef):
+    """A run that has ended, to be told to an experiment tracker; `last`: a server that is away now is not asked again."""
+
+    last: bool = False
+
+
 class PrepareRequest(RunRef):
     """One bin of the run's work list."""
 

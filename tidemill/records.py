@@ -154,10 +154,11 @@ class Package(_Record):
 
 
 class Waiver(_Record):
-    """A person's word that challengers need not be compared with a package that cannot score their rows, and why."""
+    """A person's word that challengers need not be compared with a package that cannot score their rows, and why. `fault`: what it could not do."""
 
     model: str
     package: str
+    fault: str
     reason: str
     actor: str
     time: str

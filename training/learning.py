@@ -27,6 +27,7 @@ from tidemill.spec import ModelSpec, Setting, load_spec
 from training import paths
 from training.progress import Checkpoints
 
+RARE = 20
 LEARNED_FROM: tuple[SplitName, ...] = ("train", "validation")
 
 
@@ -55,7 +56,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Learned:
-    """The estimator, the seconds it took, and what is known of all rows; `train` and `validation` are those of this instance."""
+    """The estimator, the seconds it took, and what is known of all rows.
+
+    `train` and `validation` are those of this instance; on the leader also some of each class that only others have.
+    """
 
     estimator: Any
     took_s: float
@@ -85,7 +89,10 @@ def learn(asked: Asked, peers: Peers) -> Learned:
     started = time.monotonic()
     fitted = estimators.fit(spec.train.estimator, spec, train, validation, asked.module, asked.settings, progress, peers)
     took_s = time.monotonic() - started
-    return Learned(fitted, took_s, train, validation, classes, sum(peers.gather(len(train.labels))), first, warnings)
+    rows = sum(peers.gather(len(train.labels)))
+    if spec.task != "regression":
+        train, validation = _with_rare(train, peers), _with_rare(validation, peers)
+    return Learned(fitted, took_s, train, validation, classes, rows, first, warnings)
 
 
 def _labelled(asked: Asked, split: SplitName, share: Share | None) -> pl.DataFrame:
@@ -97,6 +104,15 @@ def _labelled(asked: Asked, split: SplitName, share: Share | None) -> pl.DataFra
 def _rows(frame: pl.DataFrame, spec: ModelSpec, classes: tuple[str, ...]) -> Rows:
     weights = frame[spec.weight].cast(pl.Float64).to_numpy() if spec.weight else None
     return Rows(features_of(frame, spec), labels_of(frame, spec, classes), weights)
+
+
+def _with_rare(rows: Rows, peers: Peers) -> Rows:
+    """On the leader with up to RARE rows of an instance, for each class that the leader's share has none of: else it could not judge it."""
+    have = peers.gather(set(np.unique(rows.labels).tolist()))
+    lacking = sorted(set().union(*have) - have[0])
+    at = np.concatenate([np.flatnonzero(rows.labels == label)[:RARE] for label in lacking] or [np.zeros(0, np.int64)])
+    lent = peers.gather(rows.at(at))
+    return Rows.joined([rows, *lent[1:]]) if lacking and peers.rank == 0 else rows
 
 
 def _refuse_one_class(train: Rows, validation: Rows, spec: ModelSpec, peers: Peers) -> None:

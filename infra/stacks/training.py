@@ -173,7 +173,7 @@ class TrainingStack(Stack):
         self._lake(register, read=("*/code/*", "*/runs/*/evaluate/*"))
         register.allow("sagemaker:CreateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
         register.allow("sagemaker:UpdateModelPackage", on=self._sagemaker("model-package"))
-        export = self._function("export", env.ExportSettings, {"STAGE": self._stage.name} | ledger | lake)
+        export = self._function("export", env.ExportSettings, {"STAGE": self._stage.name} | ledger | lake, timeout_s=110)
         self._ledger(export, "GetItem")
         self._lake(export, read=("*/code/*", "*/runs/*/evaluate/*"))
         self._exports(export)

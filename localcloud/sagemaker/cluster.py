@@ -51,4 +51,5 @@ def together(among: Sequence[Host], run: Callable[[Host, threading.Event], int],
                 found.append(future)
                 if not kept():
                     failed.set()
+    found.sort(key=lambda future: future.exception() is None)  # an instance that was taken away also ends badly
     return (running[found[0]], found[0].result()) if found else (among[0], 0)

@@ -74,7 +74,7 @@ def test_an_exclusion_is_made_once_and_taken_back_once(ledger):
 
 
 def test_a_waiver_is_given_once_and_is_of_one_package(ledger):
-    waiver = Waiver(model="boats", package="boats/6", reason="its column is gone", actor="anna", time="t")
+    waiver = Waiver(model="boats", package="boats/6", fault="f", reason="its column is gone", actor="anna", time="t")
     assert ledger.waiver("boats", "boats/6") is None
     assert ledger.waive(waiver)
     assert not ledger.waive(waiver.model_copy(update={"reason": "again"}))

@@ -234,7 +234,7 @@ def test_holds_when_the_champion_cannot_score_the_rows():
 
 
 def test_a_person_can_waive_a_comparison_that_is_impossible_and_no_other():
-    waiver = Waiver(model="boats", package="boats/6", reason="the port column is gone for good", actor="anna", time="t")
+    waiver = Waiver(model="boats", package="boats/6", fault="f", reason="the port column is gone for good", actor="anna", time="t")
     impossible = evaluation(0.66, unreadable="ColumnNotFoundError: port", set_beside=("boats/6",))
     assert "tidemill waive boats 6 lets later ones be judged" in decide(impossible, GATE).reasons[0]
     decision = decide(impossible, GATE, waiver=waiver)

@@ -154,11 +154,11 @@ def test_a_server_that_is_away_may_come_back(server):
         MlflowServer(server.place).track("prod/boats", told())
 
 
-@pytest.mark.parametrize(("arn", "address", "header"), [
-    (APP, "https://mlflow.sagemaker.eu-west-1.app.aws/api/2.0/mlflow/", "x-sm-mlflow-app-arn"),
-    (SERVER, "https://eu-west-1.experiments.sagemaker.aws/api/2.0/mlflow/", "x-mlflow-sm-tracking-server-arn"),
+@pytest.mark.parametrize(("arn", "address", "header", "service"), [
+    (APP, "https://mlflow.sagemaker.eu-west-1.app.aws/api/2.0/mlflow/", "x-sm-mlflow-app-arn", "sagemaker"),
+    (SERVER, "https://eu-west-1.experiments.sagemaker.aws/api/2.0/mlflow/", "x-mlflow-sm-tracking-server-arn", "sagemaker-mlflow"),
 ])  # fmt: skip
-def test_on_sagemaker_calls_are_signed_and_say_which_server_is_meant(monkeypatch, arn, address, header):
+def test_on_sagemaker_calls_are_signed_and_say_which_server_is_meant(monkeypatch, arn, address, header, service):
     """As github.com/aws/sagemaker-mlflow does; nothing leaves this machine."""
     for name, value in (("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "secret")):
         monkeypatch.setenv(name, value)
@@ -173,7 +173,7 @@ def test_on_sagemaker_calls_are_signed_and_say_which_server_is_meant(monkeypatch
     monkeypatch.setattr(mlflow.URLLib3Session, "send", send)
     assert MlflowServer(arn).track("prod/boats", told()) == "ab"
     assert all(request.url.startswith(address) and request.headers[header] == arn for request in sent)
-    assert all("/eu-west-1/sagemaker-mlflow/aws4_request" in str(request.headers["Authorization"]) for request in sent)
+    assert all(f"/eu-west-1/{service}/aws4_request" in str(request.headers["Authorization"]) for request in sent)
     assert all(header in str(request.headers["Authorization"]) for request in sent)  # signed with the rest
     assert "experiment_name=prod%2Fboats" in sent[0].url
 
@@ -200,14 +200,25 @@ def test_a_run_goes_where_its_spec_says_or_where_a_person_does(world):
             RunRef(model="boats", epoch=1), "prod", ledger=world.ledger, lake=world.lake, server=lambda place: asked.append(place) or tracker, to=to
         )
 
-    assert export() == {}  # nothing was learned from yet
+    with pytest.raises(TrackingFailed, match="run 0001 of boats has not ended"):
+        export()
     world.prepare()
     world.assemble()
     world.gate()
+    world.finish()
+    with pytest.raises(TrackingFailed, match=r"'mlflow.example.com': allowed are http\(s\)"):
+        export("mlflow.example.com")
     assert export() == {"server": "http://mlflow.example.com", "experiment": "prod/boats", "mlflow_run": "ab"}
     assert export("https://other.example.com")["server"] == "https://other.example.com"
     assert asked == ["http://mlflow.example.com", "https://other.example.com"]
     assert tracker.told == [("prod/boats", "boats-0001")] * 2
+
+
+def test_a_run_that_had_nothing_to_learn_from_is_not_told(world):
+    world.claim()
+    world.assemble()
+    world.finish(outcome="nothing_new")
+    assert export_run(RunRef(model="boats", epoch=1), "prod", ledger=world.ledger, lake=world.lake, server=lambda _: Tracker()) == {}
 
 
 def test_without_a_server_there_is_nowhere_to_tell_it(world):
@@ -215,5 +226,6 @@ def test_without_a_server_there_is_nowhere_to_tell_it(world):
     assert world.claim()["export"] is False
     world.prepare()
     world.assemble()
+    world.finish()
     with pytest.raises(TrackingFailed, match="names no server: set experiments"):
         export_run(RunRef(model="boats", epoch=1), "prod", ledger=world.ledger, lake=world.lake, server=lambda _: Tracker())

@@ -19,11 +19,11 @@ from tidemill.errors import ServiceUnavailable, TrackingFailed
 from tidemill.experiments import Tracked
 
 TIMEOUT_S = 10
-SERVICE = "sagemaker-mlflow"
 HOSTS = {
-    "mlflow-app": ("https://mlflow.sagemaker.{region}.app.aws", "x-sm-mlflow-app-arn"),
-    "mlflow-tracking-server": ("https://{region}.experiments.sagemaker.aws", "x-mlflow-sm-tracking-server-arn"),
+    "mlflow-app": ("https://mlflow.sagemaker.{region}.app.aws", "x-sm-mlflow-app-arn", "sagemaker"),
+    "mlflow-tracking-server": ("https://{region}.experiments.sagemaker.aws", "x-mlflow-sm-tracking-server-arn", "sagemaker-mlflow"),
 }
+"""Where each lies, the header that says which one is meant, and the service that calls are signed for."""
 
 
 class MlflowServer:
@@ -33,10 +33,10 @@ class MlflowServer:
         self._place, self._headers, self._signer = place.rstrip("/"), {"Content-Type": "application/json"}, None
         if place.startswith("arn:"):
             region, kind = place.split(":")[3], place.split(":")[5].partition("/")[0]
-            address, header = HOSTS[kind]
+            address, header, service = HOSTS[kind]
             self._place = address.format(region=region)
             self._headers |= {header: place}
-            self._signer = SigV4Auth(boto3.Session().get_credentials(), SERVICE, region)
+            self._signer = SigV4Auth(boto3.Session().get_credentials(), service, region)
         self._http = URLLib3Session(timeout=TIMEOUT_S)
 
     def track(self, experiment: str, run: Tracked) -> str:

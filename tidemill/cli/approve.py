@@ -27,7 +27,8 @@ def waive(model: Model, version: Version, reason: Reason, stage: StageName = "de
     """Let challengers be judged without the champion, where it cannot score their rows: the next run's gate no longer holds them for that."""
     from tidemill.adapters.deployment import caller
 
-    waive_comparison(model, version, reason, caller(), now(), ledger=Stage.of(stage).ledger)
+    at = Stage.of(stage)
+    waive_comparison(model, version, reason, caller(), now(), ledger=at.ledger, lake=at.lake)
     typer.echo(f"{model}/{version}: a challenger that cannot be compared with it is judged without it, until another package is live")
 
 

@@ -69,10 +69,14 @@ def _run(command: str, trees: tuple[Path, ...], more: dict[str, str]) -> None:
 
     with ThreadPoolExecutor(len(trees)) as pool:
         ended = list(zip(trees, pool.map(work, trees), strict=True))
-    for tree, done in ended:
-        if done.returncode:
-            reason = tree / "output/message"
-            raise NotReproducible(f"{command} failed this time: {reason.read_text(encoding='utf-8') if reason.exists() else done.stderr[-1000:]}")
+    reasons = [_reason(tree, done) for tree, done in ended if done.returncode]
+    if reasons:  # a peer's end is no reason: the one that failed first has another
+        raise NotReproducible(f"{command} failed this time: {min(reasons, key=lambda reason: reason.startswith('EngineFailed'))}")
+
+
+def _reason(tree: Path, done: "subprocess.CompletedProcess[str]") -> str:
+    left = tree / "output/message"
+    return left.read_text(encoding="utf-8") if left.exists() else done.stderr[-1000:]
 
 
 def _show(what: str, found: Reproduced) -> None:

@@ -62,20 +62,29 @@ def _grow(
     chosen: Mapping[str, Any], known: Any, held: Any, spec: ModelSpec, validation: Rows, progress: Progress | None, peers: Peers
 ) -> Any:  # fmt: skip
     """The booster of the best number of trees by the loss on all validation rows. The leader tells how far it is, by its own of them."""
-    parameters = {name: value for name, value in chosen.items() if name != "n_estimators"}
     most = int(chosen["n_estimators"])
     step = max(1, -(-most // STEPS))
     grown = peers.gather(progress.load() if progress is not None and peers.rank == 0 else None)[0] or Grown(None)
-    booster = xgboost.Booster(parameters, [known, held], model_file=None if grown.model is None else bytearray(grown.model))
+    booster = _begun(chosen, [known, held], grown)
     while grown.trees < most and grown.since < PATIENCE:
         booster.update(known, grown.trees)
         grown.trees += 1
         loss = float(booster.eval(held).rpartition(":")[2])  # over the rows of all
         grown.best, grown.since = (loss, 0) if loss < grown.best else (grown.best, grown.since + 1)
-        if progress is not None and peers.rank == 0 and (grown.trees % step == 0 or grown.trees == most):
-            progress.save(Grown(bytes(booster.save_raw()), grown.trees, grown.best, grown.since))
-            progress.tell(measured(spec.primary, spec.task, booster.predict(held), validation.labels))
+        if progress is not None and (grown.trees % step == 0 or grown.trees == most):
+            grown.model = bytes(booster.save_raw())
+            if peers.rank == 0:
+                progress.save(grown)
+                progress.tell(measured(spec.primary, spec.task, booster.predict(held), validation.labels))
+            booster = _begun(chosen, [known, held], grown)  # as after an interruption, which must change nothing
     return booster[: grown.trees - grown.since]
+
+
+def _begun(chosen: Mapping[str, Any], data: list[Any], grown: Grown) -> Any:
+    """A booster that goes on from so many trees. What is drawn from then on (subsample, colsample_bynode) follows from their number."""
+    parameters = {name: value for name, value in chosen.items() if name != "n_estimators"}
+    parameters["random_state"] += grown.trees
+    return xgboost.Booster(parameters, data, model_file=None if grown.model is None else bytearray(grown.model))
 
 
 def _estimator(booster: Any, spec: ModelSpec, types: list[str]) -> Any:

@@ -83,7 +83,7 @@ def _known(validation: Rows, spec: ModelSpec) -> Rows:
     known = validation.labels >= 0
     if spec.task == "regression" or known.all():
         return validation
-    return Rows(validation.features[known], validation.labels[known], None if validation.weights is None else validation.weights[known])
+    return validation.at(known)
 
 
 def _linear(spec: ModelSpec, train: Rows, settings: Settings) -> Pipeline:

@@ -23,6 +23,21 @@ class Rows:
     labels: LabelArray
     weights: NDArray[np.float64] | None = None
 
+    def at(self, places: NDArray[np.int64] | NDArray[np.bool_]) -> "Rows":
+        return Rows(
+            self.features[places] if places.dtype == bool else self.features.iloc[places],
+            self.labels[places],
+            None if self.weights is None else self.weights[places],
+        )
+
+    @classmethod
+    def joined(cls, some: Sequence["Rows"]) -> "Rows":
+        weights = [rows.weights for rows in some if rows.weights is not None]
+        return cls(
+            pd.concat([rows.features for rows in some], ignore_index=True), np.concatenate([rows.labels for rows in some]),
+            np.concatenate(weights) if weights else None,
+        )  # fmt: skip
+
 
 def kinds(features: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Columns that are categories, and columns that are numbers or booleans; those without any value are left out.

@@ -68,7 +68,7 @@ def learning_curve(
 ) -> tuple[tuple[Learned, ...], str | None]:
     """The primary metric on the validation rows after learning from a quarter, a half and all of at most STUDIED rows, and why not, if not.
 
-    `fitted`: the estimator of all rows, not calibrated; it is the last point where there are no more than twice STUDIED.
+    `train`: those at hand. `fitted`: the estimator of all rows, not calibrated; it is the last point where there are no more than twice STUDIED.
     """
     spec, rows = card.spec, len(train.labels)
     whole, validation = min(rows, STUDIED), some(validation, card.spec, STUDIED // 2)
@@ -81,7 +81,7 @@ def learning_curve(
             if spec.task != "regression" and len(np.unique(fewer.labels)) < len(np.unique(train.labels)):
                 return (), None
             points.append((size, _value(estimators.fit(spec.train.estimator, spec, fewer, validation, module, card.settings), card, validation)))
-        points += [] if rows > 2 * STUDIED else [(rows, _value(fitted, card, validation))]
+        points += [] if rows > 2 * STUDIED else [(card.train_rows, _value(fitted, card, validation))]
     except (ModelCodeFailed, DatasetRefused) as error:
         return (), f"no learning curve: from {size:,} rows the estimator could not learn: {str(error).splitlines()[0]}"
     return tuple(Learned(rows=size, value=value) for size, value in points if np.isfinite(value)), None
@@ -107,4 +107,4 @@ def some(rows: Rows, spec: ModelSpec, count: int = STUDIED) -> Rows:
     if len(rows.labels) <= count:
         return rows
     at = np.sort(np.random.default_rng(spec.train.seed).permutation(len(rows.labels))[:count])
-    return Rows(rows.features.iloc[at], rows.labels[at], None if rows.weights is None else rows.weights[at])
+    return rows.at(at)

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from tidemill.errors import RecordMissing, ReleaseRefused
-from tidemill.ports import Ledger, Registry
+from tidemill.evaluate.record import Evaluation
+from tidemill.ports import Ledger, Registry, Store
 from tidemill.records import Package, Release, Waiver
 
 Verdict = Literal["approve", "reject"]
@@ -38,11 +39,11 @@ def decide_on(model: str, version: int, verdict: Verdict, reason: str, actor: st
     return package
 
 
-def waive_comparison(model: str, version: int, reason: str, actor: str, now: str, *, ledger: Ledger) -> Waiver:
+def waive_comparison(model: str, version: int, reason: str, actor: str, now: str, *, ledger: Ledger, lake: Store) -> Waiver:
     """From now on a challenger that cannot be compared with this champion is judged without it; one that can be still is.
 
-    It ends with the champion. Raises RecordMissing for a package that no run registered, ReleaseRefused for one that is not live, or was
-    waived already.
+    It ends with the champion. Raises RecordMissing for a package that no run registered, ReleaseRefused for one that is not live, that the
+    newest judged run could be compared with, or that was waived already.
     """
     package, champion = ledger.package(model, version), ledger.champion(model)
     if champion is None or champion.package != package.name:
@@ -50,12 +51,23 @@ def waive_comparison(model: str, version: int, reason: str, actor: str, now: str
         raise ReleaseRefused(f"{package.name} is not the champion, {live} is: there is no comparison with it to waive")
     if (earlier := ledger.waiver(model, package.name)) is not None:
         raise ReleaseRefused(f"{package.name} was waived already, by {earlier.actor}: {earlier.reason}")
-    waiver = Waiver(model=model, package=package.name, reason=reason, actor=actor, time=now)
+    fault = _not_compared(model, package.name, ledger, lake)
+    waiver = Waiver(model=model, package=package.name, fault=fault, reason=reason, actor=actor, time=now)
     ledger.log(
-        time=now, model=model, kind="approval", subject=package.name, actor=actor, decision="waive", reasons=(reason,), inputs={"package": package.arn},
+        time=now, model=model, kind="approval", subject=package.name, actor=actor, decision="waive", reasons=(reason, fault),
+        inputs={"package": package.arn},
     )  # fmt: skip
     ledger.waive(waiver)
     return waiver
+
+
+def _not_compared(model: str, package: str, ledger: Ledger, lake: Store) -> str:
+    """Why the newest judged challenger could not be compared with the package."""
+    judged = [run for run in ledger.runs(model) if run.evaluation is not None]
+    found = Evaluation.model_validate_json(lake.get(str(judged[-1].evaluation))) if judged else None
+    if found is None or found.unreadable is None or found.champion_name != package:
+        raise ReleaseRefused(f"{package}: the newest judged run was not held for it: there is no comparison to waive (tidemill runs list {model})")
+    return found.unreadable
 
 
 def _release(model: str, version: int, ledger: Ledger) -> Release | None:
