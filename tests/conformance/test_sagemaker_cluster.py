@@ -1,9 +1,12 @@
 """Training jobs of several instances: each container its own /opt/ml and log, peers that reach each other, one end for all."""
 
 import json
+import threading
 
 import pytest
 
+from localcloud.sagemaker.cluster import Host, hosts, together
+from localcloud.sagemaker.container import Interrupted
 from tests.conformance.conftest import until
 from tests.conformance.jobs import EVERYTHING, RUNTIME, Training, channel, put
 
@@ -69,6 +72,19 @@ def _is_container(pid):
         return "container.py" in " ".join(psutil.Process(pid).cmdline()) and "train" in psutil.Process(pid).cmdline()
     except psutil.Error:
         return False
+
+
+def test_an_instance_that_was_taken_away_is_no_failure_of_its_peer(tmp_path):
+    """The peer may die of the same signal, and be seen first."""
+
+    def run(host: Host, failed: threading.Event) -> int:
+        if host.name == "algo-2":
+            return 1
+        failed.wait(10)
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        together(hosts(2, tmp_path), run, lambda: False)
 
 
 def test_a_stop_lets_each_save_its_own(account, bucket, role):

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from tests.unit.test_training import HEADER, rows_of, spec_of
-from tidemill.errors import DatasetRefused
+from tidemill.errors import DatasetRefused, InstanceLost
 from tidemill.load import Share, load_dataset
 from tidemill.model import package
 from tidemill.model.baseline import FILE as BASELINE
@@ -24,6 +25,7 @@ from tidemill.model.baseline import Baseline
 from tidemill.model.features import features_of
 from tidemill.prepare.split import key_hashes
 from tidemill.spec import parse_spec
+from training import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ["127.0.0.1", "127.0.0.2"]
@@ -174,6 +176,23 @@ def test_one_that_fails_leaves_no_other_waiting(tree, tmp_path):
     assert first.failure.startswith("EngineFailed: XGBoost: ")
     assert "where another instance failed first" in first.failure
     assert not (made.root / "model").exists()
+
+
+def test_a_name_that_is_not_known_yet_is_asked_for_again_and_not_for_ever(monkeypatch):
+    """As a cluster comes up, even an instance's own name may be unknown for a while."""
+    now, known_at = [0.0], 3.0
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    def resolve() -> str:
+        if now[0] < known_at:
+            raise socket.gaierror("Name or service not known")
+        return "10.0.0.1"
+
+    assert cluster._patiently("algo-1", resolve) == "10.0.0.1"
+    known_at = float("inf")
+    with pytest.raises(InstanceLost, match="the first instance, algo-1, did not answer for 900 s: Name or service not known"):
+        cluster._patiently("algo-1", resolve)
 
 
 @pytest.mark.long
