@@ -281,9 +281,11 @@ def test_a_feature_that_gives_the_label_away_is_named_and_an_honest_one_is_not()
 def test_a_learning_curve_ends_with_the_model_of_all_rows():
     train, validation = learn(4000, spec()), learn(1000, spec())
     fitted = estimators.fit("default", spec(), train, validation)
-    card = scorer(lambda f: f["crew"]).card.model_copy(update={"spec": spec()})
+    card = scorer(lambda f: f["crew"]).card.model_copy(update={"spec": spec(), "train_rows": 4000})
     points, why_not = study.learning_curve(fitted, card, train, validation, None)
     assert ([each.rows for each in points], why_not) == ([1000, 2000, 4000], None)
+    shared = card.model_copy(update={"train_rows": 16_000})  # these are one instance's share of the rows that it learned from
+    assert [each.rows for each in study.learning_curve(fitted, shared, train, validation, None)[0]] == [1000, 2000, 16_000]
     few = Rows(train.features[:300], train.labels[:300])
     assert study.learning_curve(fitted, card, few, validation, None) == ((), None)
 
