@@ -303,6 +303,8 @@ UNNEEDED = (
     ("TrainRole", "s3:PutObject *checkpoints*", "when a model learns on spot capacity: tests/long/test_training_jobs.py"),
     ("Training", "sagemaker:*HyperParameterTuningJob", "when a model's settings are searched for: tests/long/test_training_jobs.py"),
     ("EvaluateRole", "s3:GetObject", "files and packs of a split by key: tests/cloud/test_lake.py"),
+    ("Export", "*", "when a model names an MLflow server: tests/long/test_training_jobs.py"),
+    ("Training", "lambda:InvokeFunction *:function:*Export*", "when a model names an MLflow server: tests/long/test_training_jobs.py"),
 )
 """(step, action or action and resource, why): grants that nothing above needs, and why each is there all the same."""
 
