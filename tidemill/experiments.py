@@ -33,7 +33,7 @@ class Tracked:
 
 def tracked(run: Run, spec: ModelSpec, evaluation: Evaluation | None, stage: str, lake_uri: str) -> Tracked:
     """A run that has ended. `lake_uri`: where its records lie."""
-    name, ended = keys.run_id(run.epoch), run.finished_at or run.started_at
+    name = keys.run_id(run.epoch)
     tags = {
         "tidemill.stage": stage, "tidemill.model": run.model, "tidemill.run": name, "tidemill.cause": run.cause, "tidemill.outcome": run.outcome,
         "tidemill.decision": run.decision, "tidemill.package": run.package,
@@ -44,7 +44,7 @@ def tracked(run: Run, spec: ModelSpec, evaluation: Evaluation | None, stage: str
         identity=("tidemill.execution", run.execution),
         failed=run.outcome == "failed",
         started_ms=_ms(run.started_at),
-        ended_ms=_ms(ended),
+        ended_ms=_ms(run.finished_at or run.started_at),
         params=_params(run, spec, evaluation),
         metrics={name: value for name, value in _metrics(evaluation) if math.isfinite(value)} if evaluation else {},
         tags={name: value for name, value in tags.items() if value},
@@ -54,7 +54,7 @@ def tracked(run: Run, spec: ModelSpec, evaluation: Evaluation | None, stage: str
 
 def _note(run: Run) -> str:
     """Markdown."""
-    return "\n".join((f"**{run.decision or run.outcome or 'not ended'}**", "", *(f"- {reason}" for reason in run.reasons)))
+    return "\n".join((f"**{run.decision or run.outcome}**", "", *(f"- {reason}" for reason in run.reasons)))
 
 
 def _params(run: Run, spec: ModelSpec, evaluation: Evaluation | None) -> dict[str, str]:

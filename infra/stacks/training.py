@@ -173,23 +173,22 @@ class TrainingStack(Stack):
         self._lake(register, read=("*/code/*", "*/runs/*/evaluate/*"))
         register.allow("sagemaker:CreateModelPackage", on=self._sagemaker("model-package-group", "model-package"))
         register.allow("sagemaker:UpdateModelPackage", on=self._sagemaker("model-package"))
-        export = self._function("export", env.ExportSettings, {"STAGE": self._stage.name} | ledger | lake, timeout_s=110)
-        self._ledger(export, "GetItem")
-        self._lake(export, read=("*/code/*", "*/runs/*/evaluate/*"))
-        self._exports(export)
         finish = self._function("finish", env.FinishSettings, ledger | {"TICK_QUEUE_URL": self.tick_queue.queue.queue_url})
         self._finishes(finish)
         finish.allow("sqs:SendMessage", on=[self.tick_queue.queue.queue_arn])
         return {
             "Claim": claim, "Prepare": prepare, "PreparedLarge": large, "Assemble": assemble, "Pack": pack, "Gate": gate, "Register": register,
-            "Export": export, "Finish": finish,
+            "Export": self._export(ledger | lake), "Finish": finish,
         }  # fmt: skip
 
-    def _exports(self, export: Function) -> None:
-        """The servers that specs name: those on SageMaker are called with the function's role.
+    def _export(self, environment: dict[str, str]) -> Function:
+        """Tells MLflow servers of runs; those on SageMaker that specs name it calls with its role.
 
         Source: docs.aws.amazon.com/service-authorization/latest/reference/list_sagemaker-mlflow.html
         """
+        export = self._function("export", env.ExportSettings, {"STAGE": self._stage.name} | environment, timeout_s=110)
+        self._ledger(export, "GetItem")
+        self._lake(export, read=("*/code/*", "*/runs/*/evaluate/*"))
         places = sorted({model.spec.experiments.mlflow for model in self._models if model.spec.experiments})
         if on_sagemaker := [place for place in places if place.startswith("arn:")]:
             export.allow(*(f"sagemaker-mlflow:{verb}" for verb in TRACKING), on=on_sagemaker)
@@ -197,6 +196,7 @@ class TrainingStack(Stack):
             export.allow("sagemaker:CallMlflowAppApi", on=apps)
         if places:
             self._tell("ExportsFailed", "export", "a run could not be told to MLflow; the function's log has the reason")
+        return export
 
     def _large(self) -> GlueJob:
         """Prepares what is too large for a function. It writes parts; of the ledger it reads which keys are suppressed."""
@@ -280,7 +280,7 @@ class TrainingStack(Stack):
         metric = cloudwatch.Metric(
             namespace="Tidemill", metric_name=what, dimensions_map={"service": step}, statistic="Sum", period=Duration.minutes(5)
         )
-        alarm(self, f"{what.removeprefix('Uploads')}{step.title()}", metric=metric, threshold=0, topic=self._data.topic, description=description)
+        alarm(self, f"{what}{step.title()}", metric=metric, threshold=0, topic=self._data.topic, description=description)
 
     def _start(self) -> None:
         """Delay queue → start → machine."""

@@ -1,7 +1,7 @@
 """Runs on an MLflow server, over its REST API: a server's own address, or on SageMaker the ARN of an MLflow App or tracking server.
 
 API: mlflow.org/docs/latest/rest-api.html. How SageMaker is reached: github.com/aws/sagemaker-mlflow. No mlflow here: its client weighs more
-than all our functions together, for six calls.
+than all our functions together, for seven calls.
 """
 
 import hashlib
